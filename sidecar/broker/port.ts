@@ -1,0 +1,271 @@
+import type {
+  ActionEvent,
+  AttemptRecord,
+  CallFacts,
+  DeadLetterReason,
+  Outcome,
+  Progress,
+  ResponseEvent,
+} from '../model/call.ts';
+
+/**
+ * The broker port: a call log in the words of the contract, not a message bus. Each adapter keeps it by its engine's best
+ * means; nothing outside an adapter knows which one runs. `test/conformance/` states this contract as tests.
+ *
+ * What every adapter promises:
+ * - *Durable*: once `store` has answered `accepted`, the call is delivered until it is settled, whatever process dies.
+ * - *One response*: the first response event of a call wins; only a dead letter that is carried out after all gets a
+ *   real answer in place of Holdline's own.
+ * - *Settled last*: an action leaves the log only after its response event is stored.
+ * - Every method may be called at any time, connected or not. Without a connection `store` refuses at once, with
+ *   nothing stored; what must not be lost (`finish`, `postpone`) waits for the connection to come back.
+ */
+export interface Broker {
+  /** Resolves when the first connection stands or `signal` aborts; never rejects for a broker that is merely away. */
+  start(signal?: AbortSignal): Promise<void>;
+  readonly status: BrokerStatus;
+  /** Calls `listener` at each change of `status.connected`; returns the way to stop it. */
+  onStatus(listener: (status: BrokerStatus) => void): () => void;
+  /** What this broker, as it is configured and as it answers now, really promises. */
+  promise(): Promise<DurabilityPromise>;
+  caller(service: string): CallerLog;
+  callee(service: string): CalleeLog;
+  readonly operator: OperatorLog;
+  /** Largest body that fits into one event, bytes; known after the first connection, a safe guess before. */
+  readonly maxInlineBody: number;
+  /** Lets writes under way end (within `limitMs`), then closes. Safe to call twice. */
+  close(limitMs: number): Promise<void>;
+}
+
+export interface BrokerStatus {
+  readonly connected: boolean;
+  /** What is wrong, for people; absent when all is well. */
+  readonly detail?: string;
+}
+
+/** Which failures an acknowledged call survives. */
+export interface DurabilityPromise {
+  /** `JetStream`, `SQLite`, … */
+  readonly engine: string;
+  readonly version: string;
+  readonly replicas: number;
+  readonly storage: string;
+  readonly survives: {
+    readonly sidecarKill: boolean;
+    readonly brokerKill: boolean;
+    readonly brokerNodeLoss: boolean;
+    readonly powerLossOfOneNode: boolean;
+    readonly powerLossOfAllNodes: boolean;
+  };
+  /** The promise in sentences, with its footnotes. */
+  readonly notes: readonly string[];
+}
+
+/** The broker cannot store now, and nothing was stored. */
+export class BrokerUnavailable extends Error {
+  override readonly name = 'BrokerUnavailable';
+  /** Ms after which trying again makes sense. */
+  readonly retryAfter: number;
+  constructor(message: string, options: ErrorOptions & { retryAfter?: number } = {}) {
+    super(message, options);
+    this.retryAfter = options.retryAfter ?? 1000;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The caller's side
+
+/** The calls that one service makes, as its sidecars see them. */
+export interface CallerLog {
+  /** Opens the streams, tables or subscriptions that `store` towards these callees will need. Never rejects; retries. */
+  prepare(services: readonly string[]): void;
+
+  newCallId(service: string): string;
+
+  /**
+   * Stores an action event unless its call is already known.
+   *
+   * `accepted`: stored now, and durable. `open`: the same id (and round, or a later one) is stored and not finished.
+   * `finished`: it has a response event. For `action.round > 1` the response of an earlier round does not count as
+   * finished, and the dead letter that the earlier round left is removed.
+   *
+   * Where the broker went away between the write and its acknowledgement the promise stays pending until the
+   * connection is back and the truth is known; it is never rejected then.
+   * @throws {BrokerUnavailable} nothing was stored and nothing will be
+   */
+  store(action: ActionEvent): Promise<Stored>;
+
+  /**
+   * Waits for the response event of a call, whoever stored the action and whenever. Call it before `store`, so that
+   * nothing is missed. The promise resolves once, with the stored event (never a refused one), and never rejects;
+   * after `release()` it may stay pending for good.
+   */
+  await(id: string): AwaitedResponse;
+
+  /**
+   * What is stored about a call of this service.
+   * @throws {BrokerUnavailable} it cannot be told now
+   */
+  find(id: string): Promise<FoundCall | undefined>;
+
+  /** Remembers durably that a caller has had the answer of a keyed call. Loses nothing but the memory if it fails; reports, never rejects. */
+  markDelivered(id: string): void;
+
+  /**
+   * Takes an open call off the log with a final outcome of Holdline's own, unless something has been sent to the callee
+   * (for `cancelled`: ever; for `deadline-exceeded`: an attempt that is still running).
+   * @throws {BrokerUnavailable}
+   */
+  withdraw(
+    id: string,
+    outcome: 'cancelled' | 'deadline-exceeded',
+  ): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'>;
+}
+
+export type Stored =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'open'; readonly fingerprint: string }
+  | { readonly kind: 'finished'; readonly response: ResponseEvent };
+
+export interface AwaitedResponse {
+  readonly response: Promise<ResponseEvent>;
+  release(): void;
+}
+
+export type CallActivity = 'waiting' | 'attempting';
+
+export type FoundCall =
+  | { readonly kind: 'open'; readonly call: CallFacts; readonly fingerprint: string; readonly activity: CallActivity }
+  /** `delivered`: a caller has had this answer (known for keyed calls only; see `markDelivered`). */
+  | { readonly kind: 'finished'; readonly response: ResponseEvent; readonly delivered: boolean };
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The callee's side
+
+/** The calls that are made to one service, as its sidecars see them. Instances share the work. */
+export interface CalleeLog {
+  /**
+   * Starts taking actions, oldest first. At most `free()` leases are asked for at a time; call `Taking.more()` when
+   * slots became free. Starts paused: nothing is delivered before `resume()`. Never rejects; keeps trying while the broker is away.
+   */
+  take(options: TakeOptions): Taking;
+}
+
+export interface TakeOptions {
+  /** Free slots of this instance right now. */
+  free(): number;
+  /** Gets each lease; must not throw. A lease belongs to the receiver until it calls one of its ending methods. */
+  deliver(lease: Lease): void;
+  /** Something that the adapter goes on retrying, worth a log line. */
+  report(problem: Error): void;
+}
+
+export interface Taking {
+  /** Stops asking for more; leases at hand stay. While paused, calls whose deadline passes are still concluded. */
+  pause(): void;
+  resume(): void;
+  more(): void;
+  /** Stops for good: pulls nothing more; leases at hand stay usable until the broker closes. */
+  stop(): Promise<void>;
+  /** Calls stored and not finished, and since when the oldest waits (ms since the epoch). @throws {BrokerUnavailable} */
+  backlog(): Promise<{ waiting: number; oldest?: number }>;
+}
+
+/**
+ * One action at hand. The adapter extends the lease by itself for as long as it is held, and aborts `lost` when it no
+ * longer can, which means that another instance may have the call now.
+ *
+ * Exactly one ending method (`finish`, `postpone`, `release`) is called, once.
+ */
+export interface Lease {
+  readonly action: ActionEvent;
+  /** What is recorded of this round. A `started` in it belongs to an instance that is gone. */
+  readonly progress: Progress;
+  /**
+   * Earlier deliveries of this round of which nobody recorded an end or a release: attempts of idempotent calls
+   * that a sidecar may have started before it died. Always 0 where `progress.started` is set.
+   */
+  readonly unaccounted: number;
+  readonly lost: AbortSignal;
+
+  /**
+   * To be called before anything is sent. For a non-idempotent call this stores the start where it survives;
+   * `gone` means that the call was withdrawn or that another instance has started it: nothing may be sent, and
+   * the lease has ended.
+   * @param attempt its number, counted from 1 over all rounds
+   */
+  start(attempt: number): Promise<'started' | 'gone'>;
+
+  /** Gives the call back until `until` (ms since the epoch), remembering `progress`. Resolves when stored. */
+  postpone(progress: Progress, until: number): Promise<void>;
+
+  /** Gives the call back at once for any instance: nothing was sent, and a start that was recorded is taken back. */
+  release(): Promise<void>;
+
+  /**
+   * Stores the response event, and for a dead letter the letter before it, then settles the action. Resolves when
+   * stored, or when another response had won. Waits through broker failures.
+   */
+  finish(response: ResponseEvent): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The operator's side
+
+/** What the command line and the page read and do. Methods throw {@link BrokerUnavailable}. */
+export interface OperatorLog {
+  /** Newest first. */
+  calls(query: CallQuery): Promise<CallListing[]>;
+  call(id: string): Promise<CallStory | undefined>;
+  /** As `CallerLog.withdraw(id, 'cancelled')`, for any service. */
+  cancel(id: string): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'>;
+  /** Newest first. */
+  deadLetters(query: DeadLetterQuery): Promise<DeadLetter[]>;
+  deadLetter(id: string): Promise<DeadLetter | undefined>;
+  /** Starts the next round of a dead letter and takes it off the list. */
+  replay(id: string): Promise<'replayed' | 'unknown'>;
+  /** Takes a dead letter off the list for good and frees its key. */
+  discard(id: string): Promise<'discarded' | 'unknown'>;
+}
+
+export interface CallQuery {
+  readonly limit: number;
+  readonly caller?: string;
+  readonly service?: string;
+  readonly state?: CallState;
+}
+
+export type CallState = 'waiting' | 'attempting' | 'answered' | 'dead' | 'cancelled';
+
+/** One line of `calls list`. */
+export interface CallListing {
+  readonly call: CallFacts;
+  readonly state: CallState;
+  readonly status?: number;
+  /** Attempts made so far, as far as recorded. */
+  readonly attempts: number;
+  readonly finishedAt?: number;
+}
+
+export interface CallStory extends CallListing {
+  readonly outcome?: Outcome;
+  readonly history: readonly AttemptRecord[];
+  /** What the call waits for, in words, where that is known. */
+  readonly waitingFor?: string;
+  readonly notBefore?: number;
+}
+
+export interface DeadLetterQuery {
+  readonly limit: number;
+  readonly service?: string;
+  readonly route?: string;
+  readonly reason?: DeadLetterReason;
+}
+
+export interface DeadLetter {
+  readonly call: CallFacts;
+  readonly reason: DeadLetterReason;
+  readonly status?: number;
+  readonly diedAt: number;
+  readonly history: readonly AttemptRecord[];
+}

@@ -1,0 +1,111 @@
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+
+/**
+ * Call ids are UUIDs (RFC 9562): version 7 for a new call, version 8 derived from the key where there is one, so that
+ * any instance can compute it. Both carry 12 bits of the callee's name, and version 7 also the instance that holds the
+ * call; so the one who knows an id finds the stored events by exact subject, never by a search.
+ *
+ * ```
+ * v7: unix_ts_ms(48) ver(4)=7 callee(12) var(2) instance(20) counter(18) random(24)
+ * v8: digest(48)     ver(4)=8 callee(12) var(2) digest(62)
+ * ```
+ */
+
+/** Twenty bits that tell the instances of one service apart, five hex digits. */
+export type InstanceTag = string;
+
+const COUNTER_BITS = 18;
+
+export function newInstanceTag(): InstanceTag {
+  return randomInt(1 << 20)
+    .toString(16)
+    .padStart(5, '0');
+}
+
+function digest(...parts: string[]): Buffer {
+  const hash = createHash('sha256');
+  // Lengths keep ("a", "bc") and ("ab", "c") apart.
+  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  return hash.digest();
+}
+
+const serviceBits = new Map<string, string>();
+
+/** The three hex digits by which an id names its callee: a hint that narrows a search, not a proof. */
+export function serviceHint(service: string): string {
+  let bits = serviceBits.get(service);
+  if (bits === undefined) {
+    bits = digest(service).toString('hex').slice(0, 3);
+    serviceBits.set(service, bits);
+  }
+  return bits;
+}
+
+/** Makes version 7 ids for one sidecar instance; two instances never make the same id unless they drew the same tag. */
+export class CallIds {
+  readonly #tag: number;
+  #counter = randomInt(1 << COUNTER_BITS);
+  #entropy = randomBytes(3 * 256);
+  #used = 0;
+
+  constructor(tag: InstanceTag) {
+    this.#tag = Number.parseInt(tag, 16);
+  }
+
+  /** @param now ms since the epoch */
+  next(service: string, now: number = Date.now()): string {
+    const time = now.toString(16).padStart(12, '0');
+    this.#counter = (this.#counter + 1) & ((1 << COUNTER_BITS) - 1);
+    if (this.#used === this.#entropy.length) {
+      this.#entropy = randomBytes(this.#entropy.length);
+      this.#used = 0;
+    }
+    const random = this.#entropy.readUIntBE(this.#used, 3);
+    this.#used += 3;
+    // 62 bits: tag(20) counter(18) random(24), cut where the dashes fall: 14 + 48.
+    const high = this.#tag >>> 6;
+    const low = (this.#tag & 63) * 2 ** 42 + this.#counter * 2 ** 24 + random;
+    const variant = (0x8000 | high).toString(16);
+    return `${time.slice(0, 8)}-${time.slice(8)}-7${serviceHint(service)}-${variant}-${low.toString(16).padStart(12, '0')}`;
+  }
+}
+
+/** What makes two keyed requests the same call. `path` is the request target without its query. */
+export interface KeyScope {
+  readonly caller: string;
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  readonly key: string;
+}
+
+/** The version 8 id of the call that owns this key. */
+export function keyedCallId(scope: KeyScope): string {
+  const hex = digest(scope.caller, scope.service, scope.method, scope.path, scope.key).toString('hex');
+  const variant = (0x8 | (Number.parseInt(hex[12]!, 16) & 0x3)).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${serviceHint(scope.service)}-${variant}${hex.slice(13, 16)}-${hex.slice(16, 28)}`;
+}
+
+/** Digest of what "the same request" means under one key: target, content type and body (contract section 4). */
+export function fingerprint(target: string, contentType: string, body: Uint8Array): string {
+  const hash = createHash('sha256');
+  hash.update(`${Buffer.byteLength(target)}:`).update(target);
+  hash.update(`${Buffer.byteLength(contentType)}:`).update(contentType);
+  return hash.update(body).digest('base64url');
+}
+
+const CALL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+export function isCallId(text: string): boolean {
+  return CALL_ID.test(text);
+}
+
+/** What an id says of itself. `instance` is absent for keyed ids, which belong to no instance. */
+export function readCallId(id: string): { keyed: boolean; hint: string; instance?: InstanceTag } {
+  const keyed = id[14] === '8';
+  const hint = id.slice(15, 18);
+  if (keyed) return { keyed, hint };
+  const high = Number.parseInt(id.slice(19, 23), 16) & 0x3fff;
+  const low = Number.parseInt(id.slice(24, 26), 16) >>> 2;
+  return { keyed, hint, instance: ((high << 6) | low).toString(16).padStart(5, '0') };
+}

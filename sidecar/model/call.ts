@@ -1,0 +1,188 @@
+/**
+ * The words of Holdline as types. No I/O here, and nothing that knows a broker.
+ *
+ * - call: one intercepted HTTP request and its answer, named by a call id.
+ * - action event: the stored request of a call.
+ * - response event: the stored answer of a call; at most one per call, the first one wins.
+ * - attempt: one replay of the action against the callee.
+ * - round: the attempts made under one action event. A replayed dead letter, or a key that starts a call again,
+ *   opens the next round of the same call.
+ * - dead letter: a call that Holdline gave up on, kept with every attempt's history.
+ */
+
+/** Header or trailer fields as they stood on the wire: name, value, name, value, … in order, with case and duplicates. */
+export type RawHeaders = readonly string[];
+
+/** What the route says about repeating an attempt. Travels with the action: the route belongs to the caller. */
+export interface RetryPolicy {
+  /** All tries of one round, the first included. */
+  readonly attempts: number;
+  /** Bounds of the pause between two attempts, ms. */
+  readonly backoff: { readonly min: number; readonly max: number };
+  /** Statuses that count as "try again". */
+  readonly on: readonly number[];
+}
+
+/** W3C trace context of the caller's side, carried in the event's headers. */
+export interface TraceContext {
+  readonly traceparent: string;
+  readonly tracestate?: string;
+}
+
+/** The stored request of a call. Times are ms since the epoch. */
+export interface ActionEvent {
+  readonly id: string;
+  /** 1 for a new call; see "round" above. */
+  readonly round: number;
+  readonly caller: string;
+  /** The callee. */
+  readonly service: string;
+  readonly route: string;
+  readonly method: string;
+  /** Request target in origin form (or `*`), exactly as the caller wrote it. */
+  readonly target: string;
+  /** End-to-end request headers, hop-by-hop and `Holdline-*` ones already removed, `Host` included. */
+  readonly headers: RawHeaders;
+  readonly trailers: RawHeaders;
+  readonly body: Uint8Array;
+  /** False where the request had no body at all, which is not the same as an empty one (RFC 9112 §6.3). */
+  readonly hasBody: boolean;
+  readonly acceptedAt: number;
+  /** No attempt starts after this moment. */
+  readonly deadline: number;
+  readonly idempotent: boolean;
+  readonly retry: RetryPolicy;
+  /** The id was derived from a key: the answer is kept for the retention of keyed responses. */
+  readonly keyed: boolean;
+  /** The caller's own `Idempotency-Key`, passed on to the callee; absent: the callee gets the call id. */
+  readonly idempotencyKey?: string;
+  /** Digest of target, content type and body: what "the same request" means under one key. */
+  readonly fingerprint: string;
+  /** An answer with a larger body is `answer-too-large`, bytes. */
+  readonly maxBody: number;
+  /** Calls of one service with the same order key run one after another. */
+  readonly orderKey?: string;
+  /** Attempts of earlier rounds; `Holdline-Attempt` counts on from them. */
+  readonly earlier: readonly AttemptRecord[];
+  readonly trace?: TraceContext;
+}
+
+/**
+ * What an attempt proved:
+ * - `answered`: a full answer with a status that is final for this call.
+ * - `retry-status`: a full answer with a status listed in `retry.on`.
+ * - `not-sent`: nothing reached the callee (refused, DNS, TLS, health check red). Costs no attempt, so never recorded as one.
+ * - `no-answer`: sent, but no whole answer came back (reset, timeout).
+ * - `sidecar-died`: started by a sidecar that ended before it could tell.
+ * - `answer-too-large`: the answer's body went over `maxBody`.
+ */
+export type Evidence = 'answered' | 'retry-status' | 'not-sent' | 'no-answer' | 'sidecar-died' | 'answer-too-large';
+
+/** One line of a call's history. */
+export interface AttemptRecord {
+  /** Counts every attempt ever made for the call, from 1. */
+  readonly attempt: number;
+  /** Start, ms since the epoch; absent where only the fact is known (`sidecar-died`). */
+  readonly at?: number;
+  /** Duration, ms. */
+  readonly ms?: number;
+  readonly evidence: Evidence;
+  readonly status?: number;
+  /** What went wrong, for people. */
+  readonly detail?: string;
+  /** The sidecar instance that made the attempt. */
+  readonly instance: string;
+}
+
+/** A callee's real answer. */
+export interface Answer {
+  readonly status: number;
+  readonly reason: string;
+  /** End-to-end headers in wire order. */
+  readonly headers: RawHeaders;
+  readonly trailers: RawHeaders;
+  readonly body: Uint8Array;
+}
+
+/** How a call ended. All but `answered` and `cancelled` leave a dead letter; see {@link isDeadLetter}. */
+export type Outcome =
+  | 'answered'
+  | 'cancelled'
+  | 'exhausted'
+  | 'deadline-exceeded'
+  | 'outcome-unknown'
+  | 'answer-too-large'
+  /** A dead letter that an operator discarded: the key is free, the id no longer known. */
+  | 'discarded';
+
+/** The reasons a dead letter can have; each is a problem code too. */
+export const deadLetterReasons = ['exhausted', 'deadline-exceeded', 'outcome-unknown', 'answer-too-large'] as const;
+export type DeadLetterReason = (typeof deadLetterReasons)[number];
+
+export function isDeadLetter(outcome: Outcome): outcome is DeadLetterReason {
+  return (deadLetterReasons as readonly string[]).includes(outcome);
+}
+
+/** What lists and stories tell of a call without its bodies. */
+export interface CallFacts {
+  readonly id: string;
+  readonly round: number;
+  readonly caller: string;
+  readonly service: string;
+  readonly route: string;
+  readonly method: string;
+  readonly target: string;
+  readonly acceptedAt: number;
+  readonly deadline: number;
+  readonly idempotent: boolean;
+  readonly keyed: boolean;
+}
+
+/** The stored answer of a call. */
+export interface ResponseEvent {
+  readonly call: CallFacts;
+  readonly outcome: Outcome;
+  /** The callee's (last) real answer; absent where it never gave one. */
+  readonly answer?: Answer;
+  /** Fingerprint of the request that it answers. */
+  readonly fingerprint: string;
+  /** Every attempt of every round. */
+  readonly attempts: readonly AttemptRecord[];
+  readonly finishedAt: number;
+  readonly trace?: TraceContext;
+}
+
+/** How far a call of the current round has come; stored whenever it must outlive a process. */
+export interface Progress {
+  /** Attempts of this round that ended. */
+  readonly attempts: readonly AttemptRecord[];
+  /** A recorded start with no recorded end. */
+  readonly started?: { readonly attempt: number; readonly at: number; readonly instance: string };
+  /** The last real answer so far. */
+  readonly answer?: Answer;
+  /** No attempt before this moment, ms since the epoch. */
+  readonly notBefore?: number;
+}
+
+export const noProgress: Progress = Object.freeze({ attempts: [] });
+
+export function factsOf(action: ActionEvent): CallFacts {
+  const { id, round, caller, service, route, method, target, acceptedAt, deadline, idempotent, keyed } = action;
+  return { id, round, caller, service, route, method, target, acceptedAt, deadline, idempotent, keyed };
+}
+
+/**
+ * The response event that ends `action` with `outcome`, telling what `progress` knows.
+ * @param now ms since the epoch
+ */
+export function conclude(action: ActionEvent, progress: Progress, outcome: Outcome, now: number): ResponseEvent {
+  return {
+    call: factsOf(action),
+    outcome,
+    ...(progress.answer !== undefined && { answer: progress.answer }),
+    fingerprint: action.fingerprint,
+    attempts: [...action.earlier, ...progress.attempts],
+    finishedAt: now,
+    ...(action.trace !== undefined && { trace: action.trace }),
+  };
+}
