@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config';
+
+/** A project is a folder under test/; each file runs in a process of its own. */
+function project(name: string, limits: { readonly testTimeout: number; readonly needsServer: boolean }) {
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      testTimeout: limits.testTimeout,
+      hookTimeout: limits.testTimeout,
+      teardownTimeout: limits.testTimeout,
+      globalSetup: limits.needsServer ? ['test/support/global-setup.ts'] : [],
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    isolate: true,
+    // Tests start brokers and sidecars of their own: more files at once than this only makes each slower.
+    maxWorkers: 2,
+    // Time limits are there for what hangs, not for what is slow.
+    projects: [
+      project('unit', { testTimeout: 30_000, needsServer: false }),
+      project('integration', { testTimeout: 60_000, needsServer: true }),
+      project('conformance', { testTimeout: 60_000, needsServer: true }),
+    ],
+  },
+});
