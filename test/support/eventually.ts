@@ -9,6 +9,8 @@ export interface EventuallyOptions {
   readonly timeoutMs?: number;
   /** The pause between two tries, in ms. Default 20. */
   readonly intervalMs?: number;
+  /** Says why waiting on is pointless, such as a process that has ended; undefined while there is hope. */
+  readonly pointless?: () => string | undefined;
 }
 
 /**
@@ -27,8 +29,10 @@ export async function eventually<T>(check: () => T | Promise<T>, options: Eventu
       const attempt = (async () => check())();
       return await within(attempt, deadline - performance.now(), 'the try has not settled');
     } catch (cause) {
+      const failure = cause instanceof Error ? cause.message : String(cause);
+      const reason = options.pointless?.();
+      if (reason !== undefined) throw new Error(`waited for ${options.what}, but ${reason}`, { cause });
       if (performance.now() >= deadline) {
-        const failure = cause instanceof Error ? cause.message : String(cause);
         throw new Error(
           `waited ${Math.round(limitMs)} ms for ${options.what}: ${tries} tries, last failure: ${failure}`,
           { cause },

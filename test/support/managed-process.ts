@@ -16,7 +16,7 @@ export interface ProcessOptions {
   readonly label: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Added to this process's environment. */
+  /** Added to this process's environment, of which the test runner's own variables are left out. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
 }
@@ -63,7 +63,7 @@ export class ManagedProcess implements AsyncDisposable {
   static async start(options: ProcessOptions): Promise<ManagedProcess> {
     const child = spawn(options.command, options.args, {
       cwd: options.cwd,
-      env: { ...process.env, ...options.env },
+      env: { ...inheritedEnvironment(), ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -82,6 +82,13 @@ export class ManagedProcess implements AsyncDisposable {
   /** How it ended, undefined while it runs. */
   get exit(): Exit | undefined {
     return this.#exit;
+  }
+
+  /** How it ended and what it had said, as the end of a message; undefined while it runs. */
+  get obituary(): string | undefined {
+    if (this.#exit === undefined) return undefined;
+    const { code, signal } = this.#exit;
+    return `${this.label} has ended (${signal ?? `exit code ${code}`}) with the output:\n${this.logs}`;
   }
 
   /** All its output, for messages. */
@@ -136,6 +143,12 @@ export class ManagedProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill9();
   }
+}
+
+/** A child runs as it would outside of the test runner. */
+function inheritedEnvironment(): NodeJS.ProcessEnv {
+  const own = /^(VITEST|NODE_ENV$|TEST$|FORCE_COLOR$)/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.test(name)));
 }
 
 /** The state letter of every thread of a process (proc(5), /proc/pid/stat). */
