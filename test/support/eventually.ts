@@ -27,7 +27,7 @@ export async function eventually<T>(check: () => T | Promise<T>, options: Eventu
   for (let tries = 1; ; tries++) {
     try {
       const attempt = (async () => check())();
-      return await within(attempt, deadline - performance.now(), 'the try has not settled');
+      return await within(attempt, Math.max(deadline - performance.now(), 0), 'the try has not settled');
     } catch (cause) {
       const failure = cause instanceof Error ? cause.message : String(cause);
       const reason = options.pointless?.();

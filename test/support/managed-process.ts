@@ -96,6 +96,16 @@ export class ManagedProcess implements AsyncDisposable {
     return `${this.stdout}${this.stderr}`;
   }
 
+  /** Resolves when its output matches. @throws Error when it ends before. */
+  async printed(pattern: RegExp): Promise<void> {
+    await eventually(
+      () => {
+        if (!pattern.test(this.logs)) throw new Error(`its output is: ${this.logs}`);
+      },
+      { what: `${this.label} to print ${pattern.source}`, pointless: () => this.obituary },
+    );
+  }
+
   /** Kills it as a crash would (SIGKILL), also when it is suspended; resolves when it is gone. */
   async kill9(): Promise<void> {
     this.#child.kill('SIGKILL');

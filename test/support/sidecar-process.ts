@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { eventually } from './eventually.ts';
 import { freePort } from './free-port.ts';
+import { request } from './http-client.ts';
 import { type Exit, ManagedProcess } from './managed-process.ts';
 import { createTempDir, type TempDir } from './temp-dir.ts';
 
@@ -179,9 +180,8 @@ export class SidecarProcess implements AsyncDisposable {
     const { label } = this.#running;
     await eventually(
       async () => {
-        const response = await fetch(this.adminUrl + path, { signal: AbortSignal.timeout(5_000) });
-        const body = await response.text();
-        if (response.status !== 200) throw new Error(`${path} says ${response.status} ${body}\n${this.logs}`);
+        const { status, text } = await request(this.adminUrl + path, { timeoutMs: 5_000 });
+        if (status !== 200) throw new Error(`${path} says ${status} ${text}\n${this.logs}`);
       },
       { what: `${label} to answer ${path}`, timeoutMs: 30_000, pointless: () => this.#running.obituary },
     );
