@@ -1,10 +1,12 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
-import type { AttemptRecord, CallFacts, Outcome } from '../model/call.ts';
+import type { AttemptRecord, CallFacts, Outcome, TraceContext } from '../model/call.ts';
 import type { ProblemCode } from '../model/problem-code.ts';
 
 /**
  * The typed names on which the rooms tell what happens. Rooms publish; logs, metrics and traces subscribe and are
  * never imported by them. Publishing without a subscriber costs one boolean check (`hasSubscribers`).
+ *
+ * `trace` is the context that the call's event carries, so that a log line can be joined with its trace.
  */
 interface TypedChannel<T> {
   readonly hasSubscribers: boolean;
@@ -34,7 +36,7 @@ function typed<T>(name: string): TypedChannel<T> {
 }
 
 /** An action event is stored. */
-export const callAccepted = typed<{ call: CallFacts; mode: 'await' | 'async' }>('call-accepted');
+export const callAccepted = typed<{ call: CallFacts; mode: 'await' | 'async'; trace?: TraceContext }>('call-accepted');
 /** A caller got its answer, or a refusal made by Holdline (`problem`). */
 export const callAnswered = typed<{
   id?: string;
@@ -47,17 +49,22 @@ export const callAnswered = typed<{
   replayed: boolean;
   /** Time that the caller was kept, ms. */
   heldMs: number;
+  trace?: TraceContext;
 }>('call-answered');
 /** A request went straight to its callee without becoming a call. */
 export const passedThrough = typed<{ host: string; method: string; target: string; status: number; ms: number }>(
   'passed-through',
 );
 /** An attempt ended. */
-export const attemptEnded = typed<{ call: CallFacts; attempt: AttemptRecord }>('attempt-ended');
+export const attemptEnded = typed<{ call: CallFacts; attempt: AttemptRecord; trace?: TraceContext }>('attempt-ended');
 /** A response event is stored; `outcome` says whether it left a dead letter. */
-export const callFinished = typed<{ call: CallFacts; outcome: Outcome; status?: number; attempts: number }>(
-  'call-finished',
-);
+export const callFinished = typed<{
+  call: CallFacts;
+  outcome: Outcome;
+  status?: number;
+  attempts: number;
+  trace?: TraceContext;
+}>('call-finished');
 /** Delivery to the local service paused or resumed. */
 export const deliveryChanged = typed<{ service: string; state: 'paused' | 'resumed'; why: string }>('delivery-changed');
 /** The connection to the broker came or went. */

@@ -1,0 +1,51 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
+
+/** Why a request is turned away. */
+export interface Refusal {
+  readonly status: 401 | 403;
+  readonly error: string;
+}
+
+/** What is known of a request before it is answered. */
+export interface AccessRequest {
+  readonly path: string;
+  readonly host: string | undefined;
+  readonly authorization: string | undefined;
+}
+
+/** Probes come without credentials. */
+const openPaths = new Set(['/live', '/ready']);
+
+/**
+ * Decides whether a request may be answered.
+ *
+ * Without a token only programs of this machine reach the listener, and a web page in a browser of this machine is one
+ * of them: by a DNS name of its own that suddenly points to loopback it would be "same origin" (DNS rebinding). Such a
+ * request carries that name in `Host`, so names other than `localhost` are refused there. A page elsewhere
+ * cannot know a token, so with one any name will do.
+ */
+export function refuse(request: AccessRequest, token: string | undefined): Refusal | undefined {
+  if (token === undefined) {
+    if (request.host !== undefined && isOwnName(request.host)) return undefined;
+    return { status: 403, error: 'the admin listener is addressed by an IP address or as localhost' };
+  }
+  if (openPaths.has(request.path) || sameToken(request.authorization, token)) return undefined;
+  return { status: 401, error: 'Authorization: Bearer with the admin token is required' };
+}
+
+function isOwnName(host: string): boolean {
+  const name = host.replace(/:\d*$/, '').toLowerCase();
+  return name === 'localhost' || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0;
+}
+
+function sameToken(authorization: string | undefined, token: string): boolean {
+  const given = /^Bearer +(.+)$/i.exec(authorization ?? '')?.[1]?.trim();
+  if (given === undefined) return false;
+  // Digests are equally long, which the comparison wants, and hide how long the token is.
+  return timingSafeEqual(digest(given), digest(token));
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

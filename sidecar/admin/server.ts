@@ -1,0 +1,133 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { AdminConfig, ListenAddress } from '../config/config.ts';
+import { refuse } from './access.ts';
+import type { Health } from './health.ts';
+
+/** The admin listener. */
+export interface Admin {
+  /** @throws Error that names the address when it cannot be opened */
+  open(): Promise<void>;
+  /** Applies another listen address or token; the old address stays when the new one cannot be opened. @throws Error */
+  reconfigure(config: AdminConfig): Promise<void>;
+  /** Where it listens, `host:port`; undefined while it does not. */
+  address(): string | undefined;
+  /** Answers what is under way and closes. */
+  close(): Promise<void>;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** @param health what `/ready` says; must not hang and must not reject */
+export function createAdmin(config: AdminConfig, health: () => Promise<Health>): Admin {
+  let current = config;
+  let server: Server | undefined;
+
+  const pages: Readonly<Record<string, () => Promise<Reply>>> = {
+    '/live': async () => ({ status: 200, body: { live: true } }),
+    '/ready': async () => {
+      const body = await health();
+      return { status: body.ready ? 200 : 503, body };
+    },
+  };
+
+  const answer = async (request: IncomingMessage): Promise<Reply> => {
+    const path = (request.url ?? '/').split('?', 1)[0]!;
+    const { host, authorization } = request.headers;
+    const refusal = refuse({ path, host, authorization }, current.token);
+    if (refusal !== undefined) {
+      const { status, error } = refusal;
+      return { status, body: { error }, ...(status === 401 && { headers: { 'www-authenticate': 'Bearer' } }) };
+    }
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    if (page === undefined) return { status: 404, body: { error: `there is no ${path} here` } };
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      return { status: 405, body: { error: `${path} is read with GET` }, headers: { allow: 'GET, HEAD' } };
+    }
+    return page();
+  };
+
+  const handle = (request: IncomingMessage, response: ServerResponse) => {
+    // Nothing is read from a request: what comes anyway is let go.
+    request.resume();
+    answer(request).then(
+      (reply) => send(response, reply),
+      (error: unknown) => send(response, { status: 500, body: { error: String(error) } }),
+    );
+  };
+
+  return {
+    async open() {
+      server = await listen(current.listen, handle);
+    },
+    async reconfigure(next) {
+      const { host, port } = current.listen;
+      const moves = next.listen.host !== host || next.listen.port !== port;
+      const old = server;
+      if (moves) server = await listen(next.listen, handle);
+      current = next;
+      if (moves && old !== undefined) await close(old);
+    },
+    address() {
+      const address = server?.address() as AddressInfo | null | undefined;
+      if (!address) return undefined;
+      return address.family === 'IPv6' ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`;
+    },
+    async close() {
+      const old = server;
+      server = undefined;
+      if (old !== undefined) await close(old);
+    },
+  };
+}
+
+function send(response: ServerResponse, { status, body, headers }: Reply): void {
+  const text = `${JSON.stringify(body, undefined, 2)}\n`;
+  response.writeHead(status, {
+    ...headers,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(text);
+}
+
+async function listen(
+  { host, port }: ListenAddress,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<Server> {
+  const server = createServer(handle);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host, port }, resolve);
+  try {
+    await promise;
+  } catch (cause) {
+    const shown = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+    throw new Error(`admin.listen: cannot listen on ${shown}: ${explain(cause)}`, { cause });
+  }
+  return server;
+}
+
+function explain(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return 'the port is already taken (EADDRINUSE)';
+  if (code === 'EACCES') return 'not allowed to (EACCES)';
+  if (code === 'EADDRNOTAVAIL') return 'the address does not belong to this machine (EADDRNOTAVAIL)';
+  return message;
+}
+
+async function close(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  server.closeIdleConnections();
+  // A probe that reads slowly must not keep a sidecar from stopping.
+  const limit = setTimeout(() => server.closeAllConnections(), 1000);
+  await promise;
+  clearTimeout(limit);
+}

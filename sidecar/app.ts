@@ -1,0 +1,219 @@
+import { isDeepStrictEqual } from 'node:util';
+import { assess, type Health } from './admin/health.ts';
+import { createAdmin, type Admin } from './admin/server.ts';
+import { openBroker } from './broker/open.ts';
+import type { Broker, DurabilityPromise } from './broker/port.ts';
+import type { Config, InboundConfig } from './config/config.ts';
+import { createInbound, type Inbound } from './inbound/inbound.ts';
+import { newInstanceTag } from './model/call-id.ts';
+import { createOutbound, type Outbound } from './outbound/outbound.ts';
+import { brokerChanged, trouble } from './telemetry/channels.ts';
+
+/** The broker has been asked to end; what it still writes may take this long, ms. */
+const closeLimit = 2000;
+/** `/ready` must answer a probe in time also when the broker does not answer, ms. */
+const promiseLimit = 1000;
+
+/** What a sidecar consists of, put together. The only file that knows every room. */
+export class App {
+  readonly instance = newInstanceTag();
+  readonly #version: string;
+  #config: Config;
+  #phase: 'starting' | 'running' | 'stopping' = 'starting';
+  readonly #admin: Admin;
+  readonly #closing = new AbortController();
+  #broker: Broker | undefined;
+  #promise: DurabilityPromise | undefined;
+  #outbound: Outbound | undefined;
+  readonly #inbound = new Map<string, { config: InboundConfig; readonly room: Inbound }>();
+  #loadedAt = Date.now();
+  #lastReloadError: { at: number; errors: readonly string[] } | undefined;
+
+  constructor(config: Config, version: string) {
+    this.#config = config;
+    this.#version = version;
+    this.#admin = createAdmin(config.admin, () => this.health());
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** The open listeners: where the service sends its calls, and the admin listener. */
+  addresses(): { readonly outbound: readonly string[]; readonly admin: string | undefined } {
+    return { outbound: this.#outbound?.addresses() ?? [], admin: this.#admin.address() };
+  }
+
+  /**
+   * Opens the listeners and begins to look for the broker. Resolves without it: a sidecar may be started in any order
+   * with its broker, its service and its peers.
+   * @throws Error that names what cannot be opened; nothing stays open then
+   */
+  async start(): Promise<void> {
+    try {
+      await this.#admin.open();
+      const { service, broker } = this.#config;
+      this.#broker = await openBroker({
+        config: broker,
+        service,
+        instance: this.instance,
+        report: (error) => trouble.publish({ where: 'broker', error }),
+      });
+      this.#broker.onStatus((status) => brokerChanged.publish(status));
+      await this.#applyOutbound(this.#config);
+      this.#connect(this.#broker);
+      this.#applyInbound(this.#config);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    if (this.#phase === 'starting') this.#phase = 'running';
+  }
+
+  /**
+   * Puts `next` in the place of the configuration, live; calls under way go on. `service` and `broker` stay.
+   * @throws Error when a listener cannot be opened; the old configuration goes on then
+   */
+  async reload(next: Config): Promise<void> {
+    const old = this.#config;
+    // First what can fail, so that a refused configuration leaves nothing half done.
+    await this.#applyOutbound(next);
+    try {
+      await this.#admin.reconfigure(next.admin);
+    } catch (error) {
+      await this.#applyOutbound(old);
+      throw error;
+    }
+    this.#config = next;
+    this.#applyInbound(next);
+    this.#loadedAt = Date.now();
+    this.#lastReloadError = undefined;
+  }
+
+  /** Shows on the admin page that a changed configuration was not taken. */
+  reloadRefused(errors: readonly string[]): void {
+    this.#lastReloadError = { at: Date.now(), errors };
+  }
+
+  /** A changed file that says what runs already: an earlier refusal is history. */
+  reloadUnneeded(): void {
+    this.#lastReloadError = undefined;
+  }
+
+  async health(): Promise<Health> {
+    return assess({
+      service: this.#config.service,
+      instance: this.instance,
+      version: this.#version,
+      phase: this.#phase,
+      broker: this.#broker?.status ?? { connected: false, detail: 'not opened yet' },
+      ...definedPromise(await this.#currentPromise()),
+      outbound: { listeners: this.addresses().outbound, held: this.#outbound?.held() ?? 0 },
+      inbound: [...this.#inbound].map(([service, { room }]) => ({ service, ...room.state() })),
+      configuration: {
+        loadedAt: this.#loadedAt,
+        ...(this.#lastReloadError !== undefined && { lastReloadError: this.#lastReloadError }),
+      },
+    });
+  }
+
+  /**
+   * Takes nothing new and lets what is under way end, both directions at once.
+   * @param limitMs after this long callers that still wait are answered `shutting-down`; their calls go on
+   */
+  async drain(limitMs: number): Promise<void> {
+    this.#phase = 'stopping';
+    await this.#settle('drain', [
+      this.#outbound?.drain(limitMs),
+      ...[...this.#inbound.values()].map(({ room }) => room.drain(limitMs)),
+    ]);
+  }
+
+  /** Closes everything that is open. */
+  async stop(): Promise<void> {
+    this.#phase = 'stopping';
+    this.#closing.abort();
+    // A start that failed half-way has open listeners here; after `drain` these have nothing left to do.
+    await this.#settle('stop', [
+      this.#outbound?.drain(0),
+      ...[...this.#inbound.values()].map(({ room }) => room.drain(0)),
+    ]);
+    await this.#settle('stop', [this.#broker?.close(closeLimit)]);
+    await this.#settle('stop', [this.#admin.close()]);
+  }
+
+  async #applyOutbound(next: Config): Promise<void> {
+    const { outbound: config, service, shutdown } = next;
+    const room = this.#outbound;
+    if (config === undefined) {
+      this.#outbound = undefined;
+      if (room !== undefined) this.#own('outbound', room.drain(shutdown.drain));
+    } else if (room !== undefined) {
+      await room.reconfigure(config);
+    } else {
+      const created = createOutbound({ service, instance: this.instance, config, broker: this.#broker! });
+      await created.open();
+      this.#outbound = created;
+    }
+  }
+
+  #applyInbound(next: Config): void {
+    for (const [service, { room }] of this.#inbound) {
+      if (next.inbound.some((config) => config.service === service)) continue;
+      this.#inbound.delete(service);
+      this.#own(`inbound ${service}`, room.drain(next.shutdown.drain));
+    }
+    for (const config of next.inbound) {
+      const present = this.#inbound.get(config.service);
+      if (present === undefined) {
+        const room = createInbound({ config, instance: this.instance, broker: this.#broker! });
+        this.#inbound.set(config.service, { config, room });
+        room.start();
+      } else if (!isDeepStrictEqual(present.config, config)) {
+        present.config = config;
+        present.room.reconfigure(config);
+      }
+    }
+  }
+
+  #connect(broker: Broker): void {
+    this.#own('broker', broker.start(this.#closing.signal));
+  }
+
+  async #currentPromise(): Promise<DurabilityPromise | undefined> {
+    const broker = this.#broker;
+    if (broker?.status.connected) {
+      const asked = broker.promise().then(
+        (promise) => {
+          this.#promise = promise;
+        },
+        (error: unknown) => trouble.publish({ where: 'broker', error: toError(error) }),
+      );
+      const limit = Promise.withResolvers<void>();
+      const timer = setTimeout(limit.resolve, promiseLimit);
+      await Promise.race([asked, limit.promise]);
+      clearTimeout(timer);
+    }
+    return this.#promise;
+  }
+
+  /** What goes on in the background has this owner: a failure is told. */
+  #own(where: string, work: Promise<unknown>): void {
+    work.catch((error: unknown) => trouble.publish({ where, error: toError(error) }));
+  }
+
+  /** One part that fails to end must not keep the others from ending. */
+  async #settle(where: string, work: readonly (Promise<unknown> | undefined)[]): Promise<void> {
+    for (const result of await Promise.allSettled(work)) {
+      if (result.status === 'rejected') trouble.publish({ where, error: toError(result.reason) });
+    }
+  }
+}
+
+function definedPromise(promise: DurabilityPromise | undefined): { promise?: DurabilityPromise } {
+  return promise === undefined ? {} : { promise };
+}
+
+function toError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

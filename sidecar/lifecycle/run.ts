@@ -1,0 +1,111 @@
+import { App } from '../app.ts';
+import { exitCodes, InvalidConfiguration } from '../cli/failure.ts';
+import type { Config } from '../config/config.ts';
+import { formatConfigError, loadConfig } from '../config/load.ts';
+import { watchConfig } from '../config/watch.ts';
+import { createLog, logChannels, logLevel, type Logger } from '../telemetry/log.ts';
+import { notYet } from './not-yet.ts';
+import { oneAtATime } from './one-at-a-time.ts';
+import { decideReload } from './reload-decision.ts';
+import { onSignals } from './signals.ts';
+import { version } from './version.ts';
+
+/** Beyond `shutdown.drain`, before the watchdog ends a process that does not end by itself, ms. */
+const watchdogGrace = 5000;
+
+/**
+ * The life of a sidecar process: starts it, reloads it, and resolves when it has stopped.
+ * @returns the exit code
+ * @throws {InvalidConfiguration} before anything is started
+ * @throws Error when it cannot start; nothing stays open then
+ */
+export async function runSidecar(file: string): Promise<number> {
+  const config = await readConfig(file);
+  const log = await createLog({ level: logLevel(config.telemetry.log.level), base: { service: config.service } });
+  endOnDefect(log);
+  const stopLog = logChannels(log);
+  const app = new App(config, version);
+
+  const stopping = Promise.withResolvers<NodeJS.Signals>();
+  const reloads = oneAtATime(() => reload(app, file, log));
+  const forgetSignals = onSignals({
+    stop: (signal) => stopping.resolve(signal),
+    stopNow: (signal) => {
+      log.warn({ signal }, 'stopped at once; calls under way are left to other instances or the next start');
+      process.exit(exitCodes.failed);
+    },
+    reload: () => reloads.request(),
+  });
+  const watching = new AbortController();
+
+  try {
+    await app.start();
+    const { outbound, admin } = app.addresses();
+    log.info({ version, instance: app.instance, node: process.version, outbound, admin }, 'started');
+    watchConfig({ file, onChange: () => reloads.request(), signal: watching.signal });
+
+    const signal = await stopping.promise;
+    watching.abort();
+    const limit = app.config.shutdown.drain;
+    log.info({ signal, drainMs: limit }, 'stopping');
+    const watchdog = setTimeout(() => {
+      log.error({ holding: process.getActiveResourcesInfo() }, 'the sidecar did not stop in time and is ended');
+      process.exit(exitCodes.failed);
+    }, limit + watchdogGrace);
+    await reloads.idle();
+    await app.drain(limit);
+    await app.stop();
+    clearTimeout(watchdog);
+    log.info('stopped');
+    return exitCodes.done;
+  } finally {
+    watching.abort();
+    forgetSignals();
+    stopLog();
+  }
+}
+
+async function readConfig(file: string): Promise<Config> {
+  const loaded = await loadConfig(file, process.env);
+  if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
+  const missing = notYet(loaded.config);
+  if (missing.length > 0) throw new InvalidConfiguration(missing.map((sentence) => `${file}: ${sentence}`));
+  return loaded.config;
+}
+
+/** Never rejects: whatever is wrong with the new configuration, the old one goes on. */
+async function reload(app: App, file: string, log: Logger): Promise<void> {
+  const refuse = (errors: readonly string[]) => {
+    log.error({ file, errors }, 'changed configuration refused, the old one goes on');
+    app.reloadRefused(errors);
+  };
+  try {
+    const loaded = await loadConfig(file, process.env);
+    if (!loaded.ok) {
+      refuse(loaded.errors.map(formatConfigError));
+      return;
+    }
+    const decision = decideReload(app.config, loaded.config);
+    if (decision.kind === 'refuse') {
+      refuse(decision.reasons);
+    } else if (decision.kind === 'unchanged') {
+      app.reloadUnneeded();
+      log.debug({ file }, 'configuration read again, nothing has changed');
+    } else {
+      await app.reload(loaded.config);
+      log.level = logLevel(loaded.config.telemetry.log.level);
+      log.info({ file, ...app.addresses() }, 'configuration reloaded');
+    }
+  } catch (error) {
+    refuse([error instanceof Error ? error.message : String(error)]);
+  }
+}
+
+/** What nobody has caught leaves the process in a state that nobody knows: it ends, and durability does the rest. */
+function endOnDefect(log: Logger): void {
+  const end = (kind: string) => (error: unknown) => {
+    log.fatal({ err: error }, `${kind}: a defect of Holdline; the process ends`);
+    process.exit(exitCodes.failed);
+  };
+  process.on('uncaughtException', end('uncaught exception')).on('unhandledRejection', end('unhandled rejection'));
+}
