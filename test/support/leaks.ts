@@ -9,7 +9,7 @@ const open = new Map<object, Claim>();
 
 // Nothing that a test started may go on when its process is gone, however that came about.
 process.once('exit', () => {
-  for (const claim of open.values()) claim.destroy();
+  for (const entry of open.values()) entry.destroy();
 });
 
 /** Registers something that `expectNoLeaks` shall find until it is released. */
@@ -31,6 +31,6 @@ export function release(token: object): void {
 export function expectNoLeaks(): void {
   const left = [...open.values()];
   open.clear();
-  for (const claim of left) claim.destroy();
-  if (left.length > 0) throw new Error(`left open by the test: ${left.map((claim) => claim.what).join(', ')}`);
+  for (const entry of left) entry.destroy();
+  if (left.length > 0) throw new Error(`left open by the test: ${left.map(({ what }) => what).join(', ')}`);
 }
