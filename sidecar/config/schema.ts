@@ -1,1 +1,80 @@
-export type * from './config.ts'
+import type * as z from 'zod';
+import { httpUrl, listenAddress } from './addresses.ts';
+import { brokerSchema } from './broker.ts';
+import { inboundSchema, subscriptionSchema } from './inbound.ts';
+import { choice, key, list, mapping, secretText, written } from './key.ts';
+import { outboundSchema } from './routes.ts';
+import { wait } from './units.ts';
+import { serviceName } from './words.ts';
+
+export type * from './config.ts';
+
+const admin = mapping({
+  listen: key(
+    written(listenAddress).prefault('127.0.0.1:4900'),
+    'Where `/live`, `/ready`, `/metrics`, the API and the page are served. Anything but loopback requires `token`.',
+    'the page shows calls and can replay them, so only the own machine or pod reaches it',
+  ),
+  token: key(
+    secretText().exactOptional(),
+    'Bearer token that the admin listener asks for.',
+    'on loopback none is needed',
+  ),
+});
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+const log = mapping({
+  level: key(
+    choice(logLevels).default('info'),
+    'From which level on log lines are written. The environment variable `HOLDLINE_LOG_LEVEL` goes before it.',
+    'starts, stops, dead letters and trouble; one line per call is `debug`',
+  ),
+});
+
+const telemetry = mapping({
+  otlp: key(
+    written(httpUrl).exactOptional(),
+    'Base URL of an OTLP/HTTP receiver for traces and metrics. The `OTEL_*` environment variables work too.',
+    'traces cost time and need a receiver; `/metrics` is always there',
+  ),
+  log: key(log.prefault({}), 'The log on stderr.'),
+});
+
+const shutdown = mapping({
+  drain: key(
+    written(wait).prefault('25s'),
+    'How long SIGTERM waits for calls at hand before their callers get 503 with a `Location`.',
+    'Kubernetes kills after 30 s, which leaves 5 s to close',
+  ),
+});
+
+/** The file. Its output has every default; `resolve` makes a {@link Config} of it. */
+export const configSchema = mapping({
+  service: key(serviceName, 'Name of the service next to this sidecar.'),
+  broker: key(
+    brokerSchema,
+    'Where events are stored: a URL (`nats://127.0.0.1:4222`, `sqlite:./data/holdline.db`), or a mapping with `url` ' +
+      'and options.',
+    'a guess could store calls where nobody takes them',
+  ),
+  outbound: key(outboundSchema.exactOptional(), 'Calls that the service makes.', 'the service makes no calls'),
+  inbound: key(
+    list(inboundSchema, 'inbound services').default([]),
+    'Calls made to the service.',
+    'the service is not called',
+  ),
+  subscribe: key(
+    list(subscriptionSchema, 'subscriptions').default([]),
+    'Broadcast events, and other services’ calls, that the service wants.',
+  ),
+  admin: key(admin.prefault({}), 'The admin listener; always open.'),
+  telemetry: key(telemetry.prefault({}), 'Traces, metrics and the log.'),
+  shutdown: key(shutdown.prefault({}), 'What SIGTERM does.'),
+}).meta({
+  title: 'Holdline configuration',
+  description: 'Configuration of a Holdline sidecar.',
+});
+
+/** A file's content that the schema has accepted. */
+export type ParsedConfig = z.output<typeof configSchema>;

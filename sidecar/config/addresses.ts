@@ -1,0 +1,91 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import type { ListenAddress } from './config.ts';
+import { malformed, NotationError, quote } from './notation.ts';
+import type { Notation } from './notation.ts';
+
+/** Where a listener opens. Without a host it is every interface of the machine. */
+export const listenAddress: Notation<ListenAddress> = {
+  what: 'an address to listen on',
+  allowed: 'host:port, such as 127.0.0.1:4000, "[::1]:4000" or 0.0.0.0:4000',
+  pattern: /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):\d{1,5}$/,
+  parse(text) {
+    const [, bracketed, name, digits] = /^(?:\[([^\]]+)\]|([A-Za-z0-9.-]*)):(\d{1,5})$/.exec(text) ?? [];
+    if (digits === undefined || (bracketed !== undefined && !isIPv6(bracketed))) throw malformed(text, listenAddress);
+    if (name !== undefined && /^[\d.]+$/.test(name) && !isIPv4(name)) throw malformed(text, listenAddress);
+    return { host: bracketed?.toLowerCase() ?? (name === '' ? '0.0.0.0' : name!.toLowerCase()), port: port(digits, text) };
+  },
+  format: ({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
+};
+
+function port(digits: string, text: string): number {
+  const value = Number(digits);
+  if (value > 65_535) throw new NotationError(`${quote(text)} names a port that does not exist; expected 0 to 65535`);
+  return value;
+}
+
+/** Whether only programs of this machine can reach the address. */
+export function isLoopback({ host }: ListenAddress): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}
+
+/** Whether the second of the two could not be opened. Port 0 never stands in the way of another. */
+export function collide(a: ListenAddress, b: ListenAddress): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  const [first, second] = [numeric(a.host), numeric(b.host)];
+  // `::` takes the IPv4 port too (dual stack, Node's default); `0.0.0.0` leaves IPv6 free.
+  if (first === '::' || second === '::') return true;
+  if (first === '0.0.0.0') return !isIPv6(second);
+  if (second === '0.0.0.0') return !isIPv6(first);
+  return first === second;
+}
+
+function numeric(host: string): string {
+  return host === 'localhost' ? '127.0.0.1' : host;
+}
+
+function hostNotation(what: string, allowed: string, name: string): Notation<string> {
+  const expression = new RegExp(`^(\\[[0-9A-Fa-f:.]+\\]|${name})(:\\d{1,5})?$`);
+  const self: Notation<string> = {
+    what,
+    allowed,
+    pattern: expression,
+    parse(text) {
+      if (/^https?:\/\//i.test(text)) {
+        const suggestion = text.replace(/^https?:\/\/(?:.*@)?/i, '').replace(/[/?#].*$/s, '');
+        throw new NotationError(`${quote(text)} is a URL; expected only the host name: ${suggestion}`);
+      }
+      if (!expression.test(text)) throw malformed(text, self);
+      const [, digits] = /:(\d+)$/.exec(text.replace(/^\[.*\]/, '')) ?? [];
+      if (digits !== undefined) port(digits, text);
+      return text.toLowerCase();
+    },
+    format: (value) => value,
+  };
+  return self;
+}
+
+/** A host name as callers address it, lower-cased; with a port only where one is written. */
+export const hostName = hostNotation('a host name', 'a name such as payments, or payments:8080', '[A-Za-z0-9._-]+');
+
+/** The same, or a pattern. */
+export const hostPattern = hostNotation(
+  'a host name or pattern',
+  'a name such as payments, or a pattern such as *.internal (* one label, ** any number)',
+  '[A-Za-z0-9._*-]+',
+);
+
+/** An http(s) URL that paths are appended to, so without query, fragment and trailing slash. */
+export const httpUrl: Notation<string> = {
+  what: 'an http(s) URL',
+  allowed: 'one such as http://127.0.0.1:3000',
+  pattern: /^https?:\/\/[^\s?#]+$/,
+  parse(text) {
+    if (!/^https?:\/\/[^\s/?#]/i.test(text) || !URL.canParse(text)) throw malformed(text, httpUrl);
+    const url = new URL(text);
+    if (/[?#]/.test(text)) {
+      throw new NotationError(`${quote(text)} has a query or fragment; expected a URL that paths can be appended to`);
+    }
+    return url.href.replace(/\/+$/, '');
+  },
+  format: (value) => value,
+};

@@ -1,0 +1,122 @@
+import { closest, distance } from 'fastest-levenshtein';
+import * as z from 'zod';
+import { NotationError } from './notation.ts';
+import type { Notation } from './notation.ts';
+
+/** What the JSON Schema carries beyond the standard: editors ignore it, the documentation shows it. */
+interface KeyNotes {
+  /** For people, as Markdown. */
+  description: string;
+  /** Why the default is what it is, or why there is none. */
+  reason?: string;
+}
+
+/** A key with its meaning and the reason for its default; both go into the JSON Schema and the documentation. */
+export function key<S extends z.ZodType>(schema: S, description: string, reason?: string): S {
+  const notes: KeyNotes = { description, ...(reason !== undefined && { reason }) };
+  return schema.meta({ ...notes });
+}
+
+/** A mapping with exactly these keys. */
+export function mapping<S extends z.ZodRawShape>(shape: S) {
+  return z.strictObject(shape);
+}
+
+/** One piece of text that `notation` reads. */
+export function written<T>(notation: Notation<T>) {
+  return z
+    .string({ error: ({ input }) => unfit(input, `${notation.what}: ${notation.allowed}`) })
+    .transform((text, context) => {
+      try {
+        return notation.parse(text);
+      } catch (error) {
+        if (!(error instanceof NotationError)) throw error;
+        context.addIssue({ code: 'custom', message: error.message, input: text });
+        return z.NEVER;
+      }
+    })
+    .meta({ title: notation.what.replace(/^an? /, ''), pattern: notation.pattern.source });
+}
+
+/** Text that fits an expression as it is. */
+export function name(what: string, pattern: RegExp, allowed: string) {
+  return written<string>({
+    what,
+    allowed,
+    pattern,
+    parse(text) {
+      if (!pattern.test(text)) throw new NotationError(`"${text}" is not ${what}; expected ${allowed}`);
+      return text;
+    },
+    format: (value) => value,
+  });
+}
+
+/** Text that no error may repeat. */
+export function secretText(check: (text: string) => string | undefined = () => undefined) {
+  const allowed = 'text that is not empty';
+  return z
+    .string({
+      error: ({ input }) =>
+        typeof input === 'number' ? 'is a number; put quotes around it to make it text' : unfit(input, allowed, true),
+    })
+    .superRefine((text, context) => {
+      const problem = text === '' ? `is empty; expected ${allowed}` : check(text);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+    })
+    .meta({ title: 'secret' });
+}
+
+export function wholeNumber(min: number, max?: number) {
+  const allowed = max === undefined ? `a whole number, ${min} or more` : `a whole number from ${min} to ${max}`;
+  const error = ({ input }: { input?: unknown }) => unfit(input, allowed);
+  const schema = z.int({ error }).min(min, { error });
+  return max === undefined ? schema : schema.max(max, { error });
+}
+
+export function choice<const V extends readonly [string | number, ...(string | number)[]]>(values: V) {
+  const allowed = values.length === 1 ? `${values[0]}` : `one of ${values.join(', ')}`;
+  return z.literal(values as readonly V[number][], {
+    error: ({ input }) => unfit(input, allowed) + suggestion(input, values.map(String)),
+  });
+}
+
+export function yesOrNo() {
+  return z.boolean({ error: ({ input }) => unfit(input, 'true or false') });
+}
+
+export function list<S extends z.ZodType>(item: S, what: string) {
+  return z.array(item, { error: ({ input }) => unfit(input, `a list of ${what}`) });
+}
+
+/** One value, or a list of them that is not empty; always read as a list. */
+export function oneOrMore<S extends z.ZodType>(item: S, what: string) {
+  return z
+    .union([item, z.array(item).min(1, { error: () => `is an empty list; expected ${what}` })], {
+      error: ({ input }) => unfit(input, what),
+    })
+    .transform((value): z.output<S>[] => (Array.isArray(value) ? value : [value]));
+}
+
+/** What is wrong with a value of a wrong kind, and what is allowed. */
+export function unfit(input: unknown, allowed: string, secret = false): string {
+  if (input === undefined) return `is missing; expected ${allowed}`;
+  if (input === null) return `has no value; expected ${allowed}`;
+  return `${secret ? 'this value' : show(input)} is not allowed here; expected ${allowed}`;
+}
+
+function show(input: unknown): string {
+  if (Array.isArray(input)) return 'a list';
+  if (typeof input === 'object') return 'a mapping';
+  return typeof input === 'string' ? `"${input}"` : `the ${typeof input} ${String(input)}`;
+}
+
+/** `; did you mean …?` where one of `candidates` is near enough to be a slip of the pen, else nothing. */
+export function suggestion(input: unknown, candidates: readonly string[]): string {
+  if (typeof input !== 'string' || candidates.length === 0) return '';
+  const lowered = input.toLowerCase();
+  const nearest = closest(lowered, candidates.map((candidate) => candidate.toLowerCase()));
+  const candidate = candidates.find((candidate) => candidate.toLowerCase() === nearest)!;
+  const near = distance(lowered, nearest) <= Math.max(1, Math.floor(candidate.length / 3));
+  return near ? `; did you mean ${candidate}?` : '';
+}
