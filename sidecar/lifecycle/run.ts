@@ -1,9 +1,9 @@
 import { App } from '../app.ts';
-import { exitCodes, InvalidConfiguration } from '../cli/failure.ts';
+import { exitCodes, InvalidConfiguration } from './exit.ts';
 import type { Config } from '../config/config.ts';
 import { formatConfigError, loadConfig } from '../config/load.ts';
 import { watchConfig } from '../config/watch.ts';
-import { createLog, logChannels, logLevel, type Logger } from '../telemetry/log.ts';
+import { createLog, logChannels, type Logger } from '../telemetry/log.ts';
 import { notYet } from './not-yet.ts';
 import { oneAtATime } from './one-at-a-time.ts';
 import { decideReload } from './reload-decision.ts';
@@ -20,14 +20,17 @@ const watchdogGrace = 5000;
  * @throws Error when it cannot start; nothing stays open then
  */
 export async function runSidecar(file: string): Promise<number> {
-  const config = await readConfig(file);
-  const log = await createLog({ level: logLevel(config.telemetry.log.level), base: { service: config.service } });
+  const { config, text } = readRunnable(file);
+  const log = await createLog({ level: config.telemetry.log.level, base: { service: config.service } });
   endOnDefect(log);
   const stopLog = logChannels(log);
   const app = new App(config, version);
 
   const stopping = Promise.withResolvers<NodeJS.Signals>();
-  const reloads = oneAtATime(() => reload(app, file, log));
+  const watching = new AbortController();
+  const reloads = oneAtATime(async () => {
+    if (!watching.signal.aborted) await reload(app, file, log);
+  });
   const forgetSignals = onSignals({
     stop: (signal) => stopping.resolve(signal),
     stopNow: (signal) => {
@@ -36,13 +39,18 @@ export async function runSidecar(file: string): Promise<number> {
     },
     reload: () => reloads.request(),
   });
-  const watching = new AbortController();
 
   try {
     await app.start();
     const { outbound, admin } = app.addresses();
     log.info({ version, instance: app.instance, node: process.version, outbound, admin }, 'started');
-    watchConfig({ file, onChange: () => reloads.request(), signal: watching.signal });
+    watchConfig({
+      file,
+      text,
+      onChange: () => reloads.request(),
+      onProblem: (message) => log.warn({ file }, message),
+      signal: watching.signal,
+    });
 
     const signal = await stopping.promise;
     watching.abort();
@@ -57,6 +65,7 @@ export async function runSidecar(file: string): Promise<number> {
     await app.stop();
     clearTimeout(watchdog);
     log.info('stopped');
+    endIfSomethingLingers(log);
     return exitCodes.done;
   } finally {
     watching.abort();
@@ -65,12 +74,12 @@ export async function runSidecar(file: string): Promise<number> {
   }
 }
 
-async function readConfig(file: string): Promise<Config> {
-  const loaded = await loadConfig(file, process.env);
+function readRunnable(file: string): { config: Config; text: string } {
+  const loaded = loadConfig(file, process.env);
   if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
   const missing = notYet(loaded.config);
   if (missing.length > 0) throw new InvalidConfiguration(missing.map((sentence) => `${file}: ${sentence}`));
-  return loaded.config;
+  return loaded;
 }
 
 /** Never rejects: whatever is wrong with the new configuration, the old one goes on. */
@@ -80,7 +89,7 @@ async function reload(app: App, file: string, log: Logger): Promise<void> {
     app.reloadRefused(errors);
   };
   try {
-    const loaded = await loadConfig(file, process.env);
+    const loaded = loadConfig(file, process.env);
     if (!loaded.ok) {
       refuse(loaded.errors.map(formatConfigError));
       return;
@@ -93,12 +102,22 @@ async function reload(app: App, file: string, log: Logger): Promise<void> {
       log.debug({ file }, 'configuration read again, nothing has changed');
     } else {
       await app.reload(loaded.config);
-      log.level = logLevel(loaded.config.telemetry.log.level);
+      log.level = loaded.config.telemetry.log.level;
       log.info({ file, ...app.addresses() }, 'configuration reloaded');
     }
   } catch (error) {
     refuse([error instanceof Error ? error.message : String(error)]);
   }
+}
+
+/** Everything is closed, so the process ends by itself; a handle that somebody forgot must not keep it. */
+function endIfSomethingLingers(log: Logger): void {
+  const watchdog = setTimeout(() => {
+    log.warn({ holding: process.getActiveResourcesInfo() }, 'stopped, but something kept the process: a defect');
+    process.exit(exitCodes.done);
+  }, 1000);
+  // It watches for what keeps the process; it must not be that itself.
+  watchdog.unref();
 }
 
 /** What nobody has caught leaves the process in a state that nobody knows: it ends, and durability does the rest. */

@@ -27,13 +27,6 @@ export async function createLog(options: {
   return pino(settings, pretty({ sync: true, ignore: Object.keys(options.base).join(',') }));
 }
 
-/** The level that the environment asks for, else the configured one. Unknown words count as none. */
-export function logLevel(configured: LogLevel, env: NodeJS.ProcessEnv = process.env): LogLevel {
-  const levels: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] satisfies LogLevel[];
-  const asked = env['HOLDLINE_LOG_LEVEL']?.toLowerCase();
-  return asked !== undefined && levels.includes(asked) ? (asked as LogLevel) : configured;
-}
-
 /**
  * Writes what the rooms publish, until the returned function is called. One line per call at debug (the answer on the
  * caller's side, the end on the callee's), more at trace, dead letters at warn. Never a header, a body, or a query:

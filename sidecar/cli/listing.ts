@@ -1,0 +1,81 @@
+import type { CallListing, CallStory, DeadLetter } from '../broker/port.ts';
+import type { AttemptRecord } from '../model/call.ts';
+
+/** The JSON that `--json` prints (contract section 2). Every key is always there, null where there is nothing to say. */
+
+/** One entry of `calls list`. */
+export function callJson({ call, state, status, attempts, finishedAt }: CallListing) {
+  const { id, caller, service, route, method, target, acceptedAt } = call;
+  return {
+    id,
+    caller,
+    service,
+    route,
+    method,
+    path: pathOf(target),
+    state,
+    status: status ?? null,
+    attempts,
+    acceptedAt: rfc3339(acceptedAt),
+    finishedAt: rfc3339(finishedAt),
+  };
+}
+
+/** What `calls show` prints: the entry of the list, and the rest of the story. */
+export function storyJson(story: CallStory) {
+  const { call, outcome, history, waitingFor, notBefore } = story;
+  return {
+    ...callJson(story),
+    target: call.target,
+    round: call.round,
+    deadline: rfc3339(call.deadline),
+    idempotent: call.idempotent,
+    keyed: call.keyed,
+    outcome: outcome ?? null,
+    waitingFor: waitingFor ?? null,
+    notBefore: rfc3339(notBefore),
+    history: history.map(attemptJson),
+  };
+}
+
+/** One entry of `dead-letters list`, and what `dead-letters show` prints. */
+export function deadLetterJson({ call, reason, status, diedAt, history }: DeadLetter) {
+  const { id, caller, service, route, method, target, round, acceptedAt } = call;
+  return {
+    id,
+    reason,
+    caller,
+    service,
+    route,
+    method,
+    path: pathOf(target),
+    target,
+    status: status ?? null,
+    round,
+    acceptedAt: rfc3339(acceptedAt),
+    diedAt: rfc3339(diedAt),
+    history: history.map(attemptJson),
+  };
+}
+
+function attemptJson({ attempt, at, ms, evidence, status, detail, instance }: AttemptRecord) {
+  return {
+    attempt,
+    at: rfc3339(at),
+    ms: ms === undefined ? null : Math.round(ms),
+    evidence,
+    status: status ?? null,
+    detail: detail ?? null,
+    instance,
+  };
+}
+
+function rfc3339(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}
+
+/** A request target without its query. */
+export function pathOf(target: string): string {
+  const query = target.indexOf('?');
+  return query === -1 ? target : target.slice(0, query);
+}

@@ -1,0 +1,111 @@
+import type { CallStory, DeadLetter } from '../broker/port.ts';
+import type { AttemptRecord, CallFacts, DeadLetterReason, Outcome } from '../model/call.ts';
+import { preciseMoment, printable, span } from './print.ts';
+
+/** The whole story of one call in words, oldest first. Times are UTC. @param now ms since the epoch */
+export function tellCall(story: CallStory, now: number): string {
+  const { call } = story;
+  const lines = [...opening(call), '', ...beginning(call), ...story.history.map(tellAttempt)];
+  if (story.finishedAt !== undefined) {
+    const took = span(story.finishedAt - call.acceptedAt);
+    lines.push(entry(story.finishedAt, `${tellEnd(story)}, ${took} after it was accepted`));
+  } else {
+    lines.push(entry(now, tellPresent(story, now)));
+  }
+  return lines.join('\n');
+}
+
+/** A dead letter in words: why it died, what was tried, and what can be done. */
+export function tellDeadLetter({ call, reason, status, diedAt, history }: DeadLetter): string {
+  return [
+    ...opening(call),
+    '',
+    ...beginning(call),
+    ...history.map(tellAttempt),
+    entry(diedAt, `became a dead letter: ${reasons[reason]}${status === undefined ? '' : `; last answer ${status}`}`),
+    '',
+    `  holdline dead-letters replay ${call.id}    carries it out after all`,
+    `  holdline dead-letters discard ${call.id}   gives it up for good${call.keyed ? ' and frees its key' : ''}`,
+  ].join('\n');
+}
+
+function opening(call: CallFacts): string[] {
+  const about = [
+    call.idempotent ? 'idempotent' : 'not idempotent: never sent again without an answer',
+    ...(call.keyed ? ['named by its key'] : []),
+    ...(call.round > 1 ? [`round ${call.round}`] : []),
+  ];
+  return [
+    `call ${call.id}`,
+    `  ${printable(`${call.method} ${call.target}`)}`,
+    `  from ${printable(call.caller)} to ${printable(call.service)} by route ${printable(call.route)}`,
+    `  ${about.join('; ')}`,
+  ];
+}
+
+function beginning(call: CallFacts): string[] {
+  const deadline = `to be started before ${preciseMoment(call.deadline)}`;
+  return [entry(call.acceptedAt, `accepted from ${printable(call.caller)}, ${deadline}`)];
+}
+
+function entry(at: number | undefined, text: string): string {
+  const blank = ' '.repeat(24);
+  return `  ${at === undefined ? blank : preciseMoment(at)}  ${text}`;
+}
+
+const reasons: Readonly<Record<DeadLetterReason, string>> = {
+  exhausted: 'exhausted, all attempts of the round were used up',
+  'deadline-exceeded': 'deadline-exceeded, its deadline passed before the next attempt',
+  'outcome-unknown': 'outcome-unknown, it was sent, no answer came, and it must not be sent twice',
+  'answer-too-large': 'answer-too-large, the answer was over maxBody',
+};
+
+function tellAttempt(record: AttemptRecord): string {
+  const { attempt, at, ms, detail, instance } = record;
+  const why = detail === undefined ? '' : ` (${printable(detail)})`;
+  const took = ms === undefined ? '' : ` after ${span(ms)}`;
+  return entry(at, `attempt ${attempt} by sidecar ${printable(instance)}: ${tellEvidence(record)}${took}${why}`);
+}
+
+function tellEvidence({ evidence, status }: AttemptRecord): string {
+  switch (evidence) {
+    case 'answered':
+      return `answered ${status ?? ''}`.trimEnd();
+    case 'retry-status':
+      return `answered ${status ?? ''}, which the route tries again,`;
+    case 'not-sent':
+      return 'nothing was sent';
+    case 'no-answer':
+      return 'sent, no whole answer came back';
+    case 'sidecar-died':
+      return 'the sidecar ended before it could tell what happened';
+    case 'answer-too-large':
+      return `answered ${status ?? ''} with a body over maxBody`;
+    default:
+      return evidence satisfies never;
+  }
+}
+
+function tellEnd({ outcome, state, status, call }: CallStory): string {
+  const end: Outcome | undefined = outcome;
+  switch (end) {
+    case 'answered':
+      return `finished: ${call.caller} is answered ${status ?? ''}`.trimEnd();
+    case 'cancelled':
+      return 'cancelled; it is not carried out';
+    case 'discarded':
+      return 'the dead letter was discarded by an operator';
+    case undefined:
+      return `finished: ${state}${status === undefined ? '' : ` ${status}`}`;
+    default:
+      return `became a dead letter: ${reasons[end]}${status === undefined ? '' : `; last answer ${status}`}`;
+  }
+}
+
+function tellPresent({ state, waitingFor, notBefore, call }: CallStory, now: number): string {
+  if (state === 'attempting') return 'now: an attempt is under way';
+  const parts = [`now: waits${waitingFor === undefined ? ` for a sidecar of ${call.service}` : `: ${printable(waitingFor)}`}`];
+  if (notBefore !== undefined && notBefore > now) parts.push(`next attempt in ${span(notBefore - now)}`);
+  if (call.deadline > now) parts.push(`deadline in ${span(call.deadline - now)}`);
+  return parts.join('; ');
+}
