@@ -10,6 +10,7 @@ function project(name: string, limits: { readonly testTimeout: number; readonly 
       testTimeout: limits.testTimeout,
       hookTimeout: limits.testTimeout,
       teardownTimeout: limits.testTimeout,
+      setupFiles: ['test/support/after-file.ts'],
       globalSetup: limits.needsServer ? ['test/support/global-setup.ts'] : [],
     },
   };

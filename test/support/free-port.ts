@@ -6,12 +6,8 @@ import { join } from 'node:path';
 const leases = join(tmpdir(), 'holdline-test-ports');
 const own = new Set<number>();
 
-process.once('exit', () => {
-  for (const port of own) rmSync(join(leases, String(port)), { force: true });
-});
-
 /**
- * A loopback port that stays the caller's own until this process ends, also while nothing listens on it.
+ * A loopback port that stays the caller's own until `releasePorts`, also while nothing listens on it.
  *
  * Port 0 will not do for a server that is stopped and started again on its port. The system hands out such a port from
  * its ephemeral range, so, while the server is down, it may give the same one to any outgoing connection; a client
@@ -28,6 +24,12 @@ export async function freePort(): Promise<number> {
     if (lease(port) && (await canListen(port))) return port;
   }
   throw new Error('no free port found in 1000 tries');
+}
+
+/** Gives back every port that this process has been handed; called after every test file. */
+export function releasePorts(): void {
+  for (const port of own) rmSync(join(leases, String(port)), { force: true });
+  own.clear();
 }
 
 let lowest: number | undefined;

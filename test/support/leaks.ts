@@ -1,16 +1,11 @@
 /** Something that must be gone when a test is over. */
 interface Claim {
   readonly what: string;
-  /** Ends it at once, synchronously: also called while this process exits. */
+  /** Ends it at once. */
   readonly destroy: () => void;
 }
 
 const open = new Map<object, Claim>();
-
-// Nothing that a test started may go on when its process is gone, however that came about.
-process.once('exit', () => {
-  for (const entry of open.values()) entry.destroy();
-});
 
 /** Registers something that `expectNoLeaks` shall find until it is released. */
 export function claim(token: object, entry: Claim): void {
@@ -23,8 +18,8 @@ export function release(token: object): void {
 }
 
 /**
- * For `afterEach`, or `afterAll` where a file shares its servers: what the support started must be stopped.
- * What is left is ended, so that it disturbs no other test.
+ * What the support started must be stopped. Checked after every file; a file that shares nothing between its tests says
+ * `afterEach(expectNoLeaks)` as well and so learns which test it was. What is left is ended.
  *
  * @throws Error that names everything that was left open.
  */

@@ -1,8 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { eventually } from './eventually.ts';
 import { claim, release } from './leaks.ts';
 import { patience, within } from './patience.ts';
+
+/**
+ * A prefix that lets a command die with this process, however that one ends: a test worker is killed when its run is
+ * interrupted, and then nothing of ours can tidy up. setpriv replaces itself by the command, under the same pid.
+ */
+const setpriv = '/usr/bin/setpriv';
+const dieWithParent = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL', '--'] : [];
 
 /** How a process ended: by itself with a code, or by a signal. */
 export interface Exit {
@@ -14,6 +21,7 @@ export interface Exit {
 export interface ProcessOptions {
   /** What it is, for messages. */
   readonly label: string;
+  /** An absolute path. */
   readonly command: string;
   readonly args: readonly string[];
   /** Added to this process's environment, of which the test runner's own variables are left out. */
@@ -24,7 +32,7 @@ export interface ProcessOptions {
 /**
  * A child process under a test's control, with everything it prints.
  *
- * It never outlives the test process: what still runs then is killed, and `expectNoLeaks` reports it before.
+ * `expectNoLeaks` reports it when it is left running, and on Linux it never outlives the test process.
  */
 export class ManagedProcess implements AsyncDisposable {
   readonly label: string;
@@ -61,7 +69,9 @@ export class ManagedProcess implements AsyncDisposable {
    * @throws Error when the command cannot be started at all.
    */
   static async start(options: ProcessOptions): Promise<ManagedProcess> {
-    const child = spawn(options.command, options.args, {
+    if (!existsSync(options.command)) throw new Error(`cannot start ${options.label}: no ${options.command}`);
+    const [command = '', ...args] = [...dieWithParent, options.command, ...options.args];
+    const child = spawn(command, args, {
       cwd: options.cwd,
       env: { ...inheritedEnvironment(), ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
