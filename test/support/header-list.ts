@@ -21,14 +21,9 @@ export function toFlat(list: HeaderList): string[] {
   return list.flatMap(([name, value]) => [name, value]);
 }
 
-/** All values of a field, in order; the name is compared without case. */
-export function valuesOf(list: HeaderList, name: string): string[] {
-  return list.filter(([field]) => field.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
-}
-
-/** The first value of a field. */
+/** The first value of a field; the name is compared without case. */
 export function valueOf(list: HeaderList, name: string): string | undefined {
-  return valuesOf(list, name)[0];
+  return list.find(([field]) => field.toLowerCase() === name.toLowerCase())?.[1];
 }
 
 function isList(input: HeaderInput): input is HeaderList {
