@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
 import type { Broker } from '../broker/port.ts';
 import type { BrokerConfig } from '../config/config.ts';
-import { CommandFailed, InvalidConfiguration, WrongUsage } from '../lifecycle/exit.ts';
+import { CommandFailed, InvalidConfiguration, WrongUsage } from './failure.ts';
 
 /** How a command finds the broker. */
 export interface BrokerOptions {

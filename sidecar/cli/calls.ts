@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { CallListing, CallState } from '../broker/port.ts';
-import { CommandFailed } from '../lifecycle/exit.ts';
+import { CommandFailed } from './failure.ts';
 import { isCallId } from '../model/call-id.ts';
 import { withJson, withListOptions } from './arguments.ts';
 import { withBroker, withBrokerOptions, type BrokerOptions } from './broker-access.ts';

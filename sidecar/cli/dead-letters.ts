@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { DeadLetter, DeadLetterQuery, OperatorLog } from '../broker/port.ts';
-import { CommandFailed, exitCodes, WrongUsage } from '../lifecycle/exit.ts';
+import { CommandFailed, exitCodes, WrongUsage } from './failure.ts';
 import { isCallId } from '../model/call-id.ts';
 import { deadLetterReasons, type DeadLetterReason } from '../model/call.ts';
 import { parseRate, withJson, withListOptions } from './arguments.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { CommandFailed } from '../lifecycle/exit.ts';
+import { CommandFailed } from './failure.ts';
 
 /**
  * Does something for each id, one after another, in order.

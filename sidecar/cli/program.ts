@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { version } from '../lifecycle/version.ts';
 import { commands } from './commands.ts';
-import { exitCodes, InvalidConfiguration, WrongUsage } from '../lifecycle/exit.ts';
+import { exitCodes, InvalidConfiguration, WrongUsage } from './failure.ts';
 
 /** The whole command line, without running it. */
 export function createProgram(): Command {

@@ -16,7 +16,7 @@ Example:
   $ holdline run --config holdline.yaml`,
     )
     .action(async (options: { config: string }) => {
-      const { runSidecar } = await import('../lifecycle/run.ts');
+      const { runSidecar } = await import('./sidecar-process.ts');
       process.exitCode = await runSidecar(options.config);
     });
 }

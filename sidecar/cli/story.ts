@@ -104,7 +104,7 @@ function tellEnd({ outcome, state, status, call }: CallStory): string {
 
 function tellPresent({ state, waitingFor, notBefore, call }: CallStory, now: number): string {
   if (state === 'attempting') return 'now: an attempt is under way';
-  const parts = [`now: waits${waitingFor === undefined ? ` for a sidecar of ${call.service}` : `: ${printable(waitingFor)}`}`];
+  const parts = [`now: waits for ${printable(waitingFor ?? `a sidecar of ${call.service}`)}`];
   if (notBefore !== undefined && notBefore > now) parts.push(`next attempt in ${span(notBefore - now)}`);
   if (call.deadline > now) parts.push(`deadline in ${span(call.deadline - now)}`);
   return parts.join('; ');

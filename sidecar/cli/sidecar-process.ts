@@ -1,14 +1,14 @@
 import { App } from '../app.ts';
-import { exitCodes, InvalidConfiguration } from './exit.ts';
+import { exitCodes, InvalidConfiguration } from './failure.ts';
 import type { Config } from '../config/config.ts';
 import { formatConfigError, loadConfig } from '../config/load.ts';
 import { watchConfig } from '../config/watch.ts';
 import { createLog, logChannels, type Logger } from '../telemetry/log.ts';
-import { notYet } from './not-yet.ts';
-import { oneAtATime } from './one-at-a-time.ts';
-import { decideReload } from './reload-decision.ts';
-import { onSignals } from './signals.ts';
-import { version } from './version.ts';
+import { notYet } from '../lifecycle/not-yet.ts';
+import { oneAtATime } from '../lifecycle/one-at-a-time.ts';
+import { decideReload } from '../lifecycle/reload-decision.ts';
+import { onSignals } from '../lifecycle/signals.ts';
+import { version } from '../lifecycle/version.ts';
 
 /** Beyond `shutdown.drain`, before the watchdog ends a process that does not end by itself, ms. */
 const watchdogGrace = 5000;
@@ -116,7 +116,7 @@ function endIfSomethingLingers(log: Logger): void {
     log.warn({ holding: process.getActiveResourcesInfo() }, 'stopped, but something kept the process: a defect');
     process.exit(exitCodes.done);
   }, 1000);
-  // It watches for what keeps the process; it must not be that itself.
+  // oxlint-disable-next-line no-restricted-properties -- it watches for what keeps the process and must not be that itself
   watchdog.unref();
 }
 

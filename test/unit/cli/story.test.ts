@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import type { CallStory } from '../../../sidecar/broker/port.ts';
+import { tellCall, tellDeadLetter } from '../../../sidecar/cli/story.ts';
+import { answered, dead, facts, nine, refusedOnce } from './sample-calls.ts';
+
+const open: CallStory = { call: facts, state: 'waiting', attempts: 1, history: [refusedOnce] };
+
+describe('the story of a call', () => {
+  test('tells acceptance, attempts and end in order, with times', () => {
+    expect(tellCall(answered, nine + 99_999).split('\n')).toEqual([
+      'call 01980c2e-5d2f-7a41-8c5e-2f1f0c3b9d10',
+      '  POST /charges?token=abc',
+      '  from orders to payments by route charge',
+      '  not idempotent: never sent again without an answer; named by its key',
+      '',
+      '  2026-11-23 09:00:00.000Z  accepted from orders, to be started before 2026-11-24 09:00:00.000Z',
+      '  2026-11-23 09:00:00.005Z  attempt 1 by sidecar a1b2c: answered 503, which the route tries again, after 12 ms',
+      '  2026-11-23 09:00:03.000Z  attempt 2 by sidecar d3e4f: answered 201 after 400 ms',
+      '  2026-11-23 09:00:03.400Z  finished: orders is answered 201, 3.4 s after it was accepted',
+    ]);
+  });
+
+  test('says what an open call waits for, until when', () => {
+    const story = { ...open, waitingFor: 'its next attempt', notBefore: nine + 4000 };
+    expect(tellCall(story, nine + 2000)).toContain(
+      '2026-11-23 09:00:02.000Z  now: waits for its next attempt; next attempt in 2 s; deadline in 1 d',
+    );
+  });
+
+  test('says whom it waits for where nothing else is known', () => {
+    expect(tellCall(open, nine + 2000)).toContain('now: waits for a sidecar of payments');
+  });
+
+  test('says that an attempt is under way', () => {
+    expect(tellCall({ ...open, state: 'attempting' }, nine)).toContain('now: an attempt is under way');
+  });
+
+  test.each([
+    ['cancelled', 'cancelled; it is not carried out'],
+    ['exhausted', 'became a dead letter: exhausted'],
+    ['deadline-exceeded', 'became a dead letter: deadline-exceeded'],
+    ['outcome-unknown', 'became a dead letter: outcome-unknown'],
+    ['answer-too-large', 'became a dead letter: answer-too-large'],
+    ['discarded', 'discarded by an operator'],
+  ] as const)('tells the end %s', (outcome, words) => {
+    const state = outcome === 'cancelled' ? 'cancelled' : 'dead';
+    expect(tellCall({ ...open, state, outcome, finishedAt: nine + 10 }, nine + 20)).toContain(words);
+  });
+
+  test.each([
+    ['not-sent', 'nothing was sent'],
+    ['no-answer', 'sent, no whole answer came back'],
+    ['sidecar-died', 'the sidecar ended before it could tell'],
+    ['answer-too-large', 'with a body over maxBody'],
+  ] as const)('tells the evidence %s', (evidence, words) => {
+    const history = [{ attempt: 1, evidence, instance: 'a1b2c' }];
+    expect(tellCall({ ...open, history }, nine)).toContain(words);
+  });
+
+  test('shows what a peer has sent without letting it touch the terminal', () => {
+    const history = [{ ...refusedOnce, detail: 'bad\u001b[31m' }];
+    expect(tellCall({ ...open, history }, nine)).toContain('(bad\\u001b[31m)');
+  });
+});
+
+test('a dead letter says why it died and what can be done', () => {
+  const text = tellDeadLetter(dead);
+  expect(text).toContain('2026-11-23 09:00:02.200Z  became a dead letter: outcome-unknown');
+  expect(text).toContain('attempt 2 by sidecar a1b2c: sent, no whole answer came back after 1.2 s (socket hang up)');
+  expect(text).toContain(`holdline dead-letters replay ${facts.id}`);
+  expect(text).toContain(`holdline dead-letters discard ${facts.id}`);
+});

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import { notYet } from '../../../sidecar/lifecycle/not-yet.ts';
+import { decideReload } from '../../../sidecar/lifecycle/reload-decision.ts';
+import { configOf } from './sample-config.ts';
+
+const text = `
+service: orders
+broker: nats://127.0.0.1:4222
+outbound:
+  listen: 127.0.0.1:4000
+  routes:
+    - name: charge
+      match: { host: payments, method: POST }
+inbound:
+  - url: http://127.0.0.1:3000
+`;
+const current = configOf(text);
+
+test('the same configuration, however it is written, changes nothing', () => {
+  expect(decideReload(current, configOf(`# a comment\n${text}`))).toEqual({ kind: 'unchanged' });
+});
+
+test.each([
+  ['a route', text.replace('method: POST', 'method: [POST, PUT]')],
+  ['a limit', text.replace('listen: 127.0.0.1:4000', 'listen: 127.0.0.1:4000\n  limits: { held: 5 }')],
+  ['an inbound url', text.replace(':3000', ':3001')],
+  ['the admin listener', `${text}admin: { listen: 127.0.0.1:4901 }`],
+  ['the drain time', `${text}shutdown: { drain: 5s }`],
+  ['the log level', `${text}telemetry: { log: { level: debug } }`],
+  ['an inbound entry that goes', text.replace(/inbound:.*$/s, '')],
+])('%s is applied live', (_, changed) => {
+  expect(decideReload(current, configOf(changed))).toEqual({ kind: 'apply' });
+});
+
+test.each([
+  ['service', text.replace('service: orders', 'service: shop')],
+  ['broker', text.replace(':4222', ':4223')],
+  [
+    'broker',
+    text.replace('broker: nats://127.0.0.1:4222', 'broker: { url: "nats://127.0.0.1:4222", namespace: other }'),
+  ],
+])('another %s needs a restart', (part, changed) => {
+  expect(decideReload(current, configOf(changed))).toEqual({
+    kind: 'refuse',
+    reasons: [`${part}: a change needs a restart`],
+  });
+});
+
+describe('what this version cannot carry out yet', () => {
+  const route = (lines: string) => text.replace('      match:', `${lines}\n      match:`);
+  test.each([
+    ['mode: broadcast', route('      mode: broadcast'), 'outbound.routes.charge: mode: broadcast'],
+    ['mode: observe', route('      mode: observe'), 'outbound.routes.charge: mode: observe'],
+    ['callback', route('      mode: async\n      callback: POST /done'), 'outbound.routes.charge: callback'],
+    ['orderBy', route('      orderBy: header:x-customer'), 'outbound.routes.charge: orderBy'],
+    ['content keys', route('      idempotencyKey: content'), 'outbound.routes.charge: idempotencyKey: content'],
+    ['publishCalls', text.replace(':3000', ':3000\n    publishCalls: true'), 'inbound.orders: publishCalls'],
+    [
+      'subscriptions',
+      `${text}subscribe:\n  - { name: mail, topic: order.paid, to: POST /hook }`,
+      'subscribe: a subscription',
+    ],
+  ])('%s', (_, changed, what) => {
+    const config = configOf(changed);
+    expect(notYet(config)).toEqual([`${what} is not available in this version yet`]);
+    expect(decideReload(current, config)).toMatchObject({ kind: 'refuse' });
+  });
+
+  test('and nothing is said of what it can', () => {
+    expect(notYet(current)).toEqual([]);
+  });
+});
