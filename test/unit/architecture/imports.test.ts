@@ -4,6 +4,7 @@ import { importsIn, type SourceImport, sourceImports } from '../../support/sourc
 /** The rooms of the house, by path; the first that fits is the one. */
 const rooms = {
   channels: /^sidecar\/telemetry\/channels\.ts$/,
+  opening: /^sidecar\/broker\/open\.ts$/,
   port: /^sidecar\/broker\/[^/]+\.ts$/,
   jetstream: /^sidecar\/broker\/jetstream\//,
   sqlite: /^sidecar\/broker\/sqlite\//,
@@ -36,6 +37,7 @@ const mayUse: Record<Room, { readonly rooms: readonly Room[] | 'all'; readonly b
   policy: { rooms: ['model', 'config'], because: 'decisions are pure functions of the words and the configuration' },
   http: { rooms: ['model', 'policy', 'config', 'channels'], because: 'both halves share it, so it knows neither' },
   port: { rooms: ['model', 'config'], because: 'the port speaks the words of the contract and no engine’s' },
+  opening: { rooms: ['port', 'jetstream', 'sqlite', 'model', 'config'], because: 'it only picks the adapter' },
   jetstream: { rooms: adapter, because: 'an adapter fulfils the port and knows nobody who uses it' },
   sqlite: { rooms: adapter, because: 'an adapter fulfils the port and knows nobody who uses it' },
   outbound: { rooms: halves, because: 'the halves meet at the broker port only, whichever adapter is behind it' },
@@ -54,7 +56,12 @@ const mayUse: Record<Room, { readonly rooms: readonly Room[] | 'all'; readonly b
 };
 
 /** Rooms that nobody may use, the composing ones included, unless they are named here. */
-const entrances: Partial<Record<Room, readonly Room[]>> = { main: [], cli: ['main'], 'sample-services': ['cli'] };
+const entrances: Partial<Record<Room, readonly Room[]>> = {
+  opening: ['app', 'cli'],
+  main: [],
+  cli: ['main'],
+  'sample-services': ['cli'],
+};
 
 function roomOf(path: string): Room | undefined {
   return (Object.keys(rooms) as Room[]).find((room) => rooms[room].test(path));
@@ -70,7 +77,8 @@ function violation({ from, to, typeOnly }: SourceImport): string | undefined {
   if (rule.rooms !== 'all' && !rule.rooms.includes(used))
     return `${text}: ${user} must not use ${used}, ${rule.because}`;
   const entrance = entrances[used];
-  if (entrance && !entrance.includes(user)) return `${text}: nobody uses ${used}`;
+  if (entrance && !entrance.includes(user))
+    return `${text}: ${used} is open to ${entrance.join(' and ') || 'nobody'} only`;
   if (user === 'policy' && used === 'config' && !typeOnly) return `${text}: policy uses only the types of config`;
   return undefined;
 }
@@ -88,6 +96,7 @@ describe('the rules themselves', () => {
     ['sidecar/outbound/hold.ts', 'sidecar/inbound/attempt.ts'],
     ['sidecar/inbound/attempt.ts', 'sidecar/outbound/hold.ts'],
     ['sidecar/outbound/hold.ts', 'sidecar/broker/jetstream/streams.ts'],
+    ['sidecar/outbound/hold.ts', 'sidecar/broker/open.ts'],
     ['sidecar/broker/sqlite/log.ts', 'sidecar/admin/server.ts'],
     ['sidecar/broker/sqlite/log.ts', 'sidecar/broker/jetstream/streams.ts'],
     ['sidecar/inbound/attempt.ts', 'sidecar/telemetry/log.ts'],
@@ -103,6 +112,7 @@ describe('the rules themselves', () => {
     ['sidecar/outbound/hold.ts', 'sidecar/telemetry/channels.ts'],
     ['sidecar/outbound/hold.ts', 'sidecar/broker/port.ts'],
     ['sidecar/app.ts', 'sidecar/telemetry/log.ts'],
+    ['sidecar/app.ts', 'sidecar/broker/open.ts'],
     ['sidecar/cli/demo.ts', 'sidecar/broker/sqlite/log.ts'],
   ])('%s may import %s', ([from = '', to = '']) => {
     expect(violation({ from, to, typeOnly: false })).toBeUndefined();
