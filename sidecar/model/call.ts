@@ -186,3 +186,19 @@ export function conclude(action: ActionEvent, progress: Progress, outcome: Outco
     ...(action.trace !== undefined && { trace: action.trace }),
   };
 }
+
+/**
+ * The action event that carries a dead letter out again: the next round of the same call, with as much time as the call
+ * was given at first.
+ * @param history every attempt made so far
+ * @param now ms since the epoch
+ */
+export function nextRound(action: ActionEvent, history: readonly AttemptRecord[], now: number): ActionEvent {
+  return {
+    ...action,
+    round: action.round + 1,
+    acceptedAt: now,
+    deadline: now + (action.deadline - action.acceptedAt),
+    earlier: history,
+  };
+}

@@ -1,0 +1,122 @@
+import type { BrokerConfig } from '../../config/schema.ts';
+import type { Broker, BrokerStatus, CalleeLog, CallerLog, DurabilityPromise, OperatorLog } from '../port.ts';
+import { JetStreamCallerLog } from './caller-log.ts';
+import { Connection } from './connection.ts';
+import type { Context } from './context.ts';
+import { Lookup } from './lookup.ts';
+import { JetStreamOperatorLog } from './operator-log.ts';
+import { durabilityPromise } from './promise.ts';
+import { Publisher } from './publisher.ts';
+import { Streams } from './streams.ts';
+import { Subjects } from './subjects.ts';
+import { JetStreamTaking } from './taking.ts';
+
+/** What an event needs beside the body: HTTP heads, history, broker headers. */
+const HEAD_ROOM = 128 * 1024;
+
+export interface OpenJetStream {
+  readonly config: Extract<BrokerConfig, { kind: 'nats' }>;
+  readonly service: string;
+  /** Unique to this process. */
+  readonly instance: string;
+  /** Gets what goes wrong and is being retried. */
+  report(error: Error): void;
+}
+
+/** A call log on NATS JetStream. Nothing is connected before `start()`. */
+export function openJetStreamBroker(options: OpenJetStream): Promise<Broker> {
+  return Promise.resolve(new JetStreamBroker(options));
+}
+
+class JetStreamBroker implements Broker {
+  readonly #context: Context;
+  readonly #connection: Connection;
+  readonly #closing = new AbortController();
+  readonly #callers = new Map<string, JetStreamCallerLog>();
+  readonly #takings = new Set<JetStreamTaking>();
+  readonly operator: OperatorLog;
+  #closed: Promise<void> | undefined;
+
+  constructor({ config, service, instance, report }: OpenJetStream) {
+    const connection = new Connection(config, `holdline ${service} ${instance}`, report);
+    const subjects = new Subjects(config.namespace);
+    const streams = new Streams(connection, config, subjects);
+    this.#connection = connection;
+    this.#context = {
+      config,
+      connection,
+      subjects,
+      streams,
+      lookup: new Lookup(connection, streams, config.replicas),
+      publisher: new Publisher(connection, report),
+      instance,
+      closing: this.#closing.signal,
+      report,
+    };
+    this.operator = new JetStreamOperatorLog(this.#context);
+  }
+
+  start(signal?: AbortSignal): Promise<void> {
+    this.#connection.start();
+    return new Promise((resolve) => {
+      const stop = this.#connection.onUp(() => queueMicrotask(done));
+      function done(): void {
+        stop();
+        signal?.removeEventListener('abort', done);
+        resolve();
+      }
+      signal?.addEventListener('abort', done);
+      if (signal?.aborted === true) done();
+    });
+  }
+
+  get status(): BrokerStatus {
+    return this.#connection.status;
+  }
+
+  onStatus(listener: (status: BrokerStatus) => void): () => void {
+    return this.#connection.onStatus(listener);
+  }
+
+  promise(): Promise<DurabilityPromise> {
+    const { config } = this.#context;
+    return Promise.resolve(durabilityPromise(this.#connection.serverVersion, config.replicas, 'file'));
+  }
+
+  caller(service: string): CallerLog {
+    let log = this.#callers.get(service);
+    if (log === undefined) {
+      log = new JetStreamCallerLog(this.#context, service);
+      this.#callers.set(service, log);
+    }
+    return log;
+  }
+
+  callee(service: string): CalleeLog {
+    return {
+      take: (options) => {
+        const taking = new JetStreamTaking(this.#context, service, options);
+        this.#takings.add(taking);
+        return taking;
+      },
+    };
+  }
+
+  get maxInlineBody(): number {
+    return this.#connection.maxPayload - HEAD_ROOM;
+  }
+
+  close(limitMs: number): Promise<void> {
+    this.#closed ??= this.#close(limitMs);
+    return this.#closed;
+  }
+
+  async #close(limitMs: number): Promise<void> {
+    await Promise.all([...this.#takings].map((taking) => taking.stop()));
+    await this.#context.publisher.close(limitMs);
+    this.#closing.abort();
+    for (const taking of this.#takings) taking.close();
+    for (const log of this.#callers.values()) log.close();
+    await this.#connection.close();
+  }
+}

@@ -1,0 +1,195 @@
+import { headers as newHeaders } from '@nats-io/transport-node';
+import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../../model/call.ts';
+import { CallIds, isCallId, newInstanceTag, readCallId, serviceHint } from '../../model/call-id.ts';
+import { decodeAction, decodeResponse, encodeAction } from '../../model/codec.ts';
+import type { AwaitedResponse, CallActivity, CallerLog, FoundCall, Stored } from '../port.ts';
+import { BrokerUnavailable } from '../port.ts';
+import { AwaitedResponses } from './awaited.ts';
+import type { Context } from './context.ts';
+import { ask } from './control.ts';
+import { actionHeaders, header } from './envelope.ts';
+import { MessageRefused } from './publisher.ts';
+import { dropDeadLetter } from './settlement.ts';
+import { endsRound, withdraw } from './withdrawal.ts';
+
+/** How often a keyed action whose fate keeps changing under us is looked up again before the caller is told 503. */
+const RACES = 20;
+
+const nothing = new Uint8Array(0);
+
+export class JetStreamCallerLog implements CallerLog {
+  readonly #context: Context;
+  readonly #caller: string;
+  readonly #ids: CallIds;
+  readonly #awaited: AwaitedResponses;
+
+  constructor(context: Context, caller: string) {
+    this.#context = context;
+    this.#caller = caller;
+    const tag = newInstanceTag();
+    this.#ids = new CallIds(tag);
+    const { connection, subjects, lookup } = context;
+    this.#awaited = new AwaitedResponses(connection, subjects, lookup, caller, tag, context.report);
+    connection.onUp(() => {
+      for (const spec of [context.streams.responses(caller), context.streams.keyed(caller)]) {
+        void context.streams.ensureForGood(spec, true, context.closing, context.report);
+      }
+    });
+  }
+
+  prepare(services: readonly string[]): void {
+    const { streams, closing, report } = this.#context;
+    for (const service of services) void streams.ensureForGood(streams.actions(service), false, closing, report);
+  }
+
+  newCallId(service: string): string {
+    return this.#ids.next(service);
+  }
+
+  await(id: string): AwaitedResponse {
+    return this.#awaited.add(id);
+  }
+
+  async store(action: ActionEvent): Promise<Stored> {
+    const { publisher, subjects, streams } = this.#context;
+    if (action.round > 1) this.#awaited.expectRound(action.id, action.round);
+    let ack;
+    try {
+      ack = await publisher.publish({
+        subject: subjects.action(action.service, action.caller, action.id),
+        payload: encodeAction(action),
+        headers: actionHeaders(action, subjects),
+        patience: 'now',
+        ensureStream: async () => void (await streams.ensure(streams.actions(action.service))),
+        onResend: (headers) => headers.set(header.resent, '1'),
+      });
+    } catch (error) {
+      if (error instanceof MessageRefused) throw new BrokerUnavailable(error.message, { cause: error });
+      throw error;
+    }
+    if (ack.kind === 'stored' && !ack.duplicate) {
+      if (action.round > 1) await dropDeadLetter(this.#context, action);
+      return { kind: 'accepted' };
+    }
+    // Nobody else makes this id, so what was there before is an earlier send of ours.
+    if (!action.keyed) return { kind: 'accepted' };
+    return await this.#already(action);
+  }
+
+  /** The key is taken: by a call that is open, or by one that finished in the meantime. */
+  async #already(action: ActionEvent): Promise<Stored> {
+    for (let race = 0; race < RACES; race++) {
+      const open = await this.#open(action.service, action.id);
+      if (open !== undefined) {
+        this.#awaited.expectRound(action.id, open.round);
+        return { kind: 'open', fingerprint: open.fingerprint };
+      }
+      const response = await this.#response(action.id);
+      if (response !== undefined && endsRound(response, action.round)) return { kind: 'finished', response };
+    }
+    throw new BrokerUnavailable(
+      `call ${action.id} is remembered as stored, but neither it nor its answer can be found`,
+    );
+  }
+
+  async #open(service: string, id: string): Promise<ActionEvent | undefined> {
+    const { lookup, subjects } = this.#context;
+    const stored = await lookup.last(subjects.actionStream(service), subjects.action(service, this.#caller, id));
+    return stored === undefined ? undefined : decodeAction(stored.data);
+  }
+
+  async #response(id: string): Promise<ResponseEvent | undefined> {
+    const { lookup, subjects } = this.#context;
+    const stream = subjects.responseStreamOf(this.#caller, id);
+    const stored = await lookup.last(stream, subjects.response(this.#caller, id));
+    return stored === undefined ? undefined : decodeResponse(stored.data);
+  }
+
+  async find(id: string): Promise<FoundCall | undefined> {
+    if (!isCallId(id)) return undefined;
+    // The response first: an open call that finishes in between is then found on the second look.
+    for (let look = 0; look < 2; look++) {
+      const response = await this.#response(id);
+      if (response !== undefined && !(await this.#superseded(response))) {
+        const delivered = readCallId(id).keyed && (await this.#delivered(id));
+        return { kind: 'finished', response, delivered };
+      }
+      const action = await this.#search(id);
+      if (action !== undefined) {
+        this.#awaited.expectRound(id, action.round);
+        const activity = await this.#activity(factsOf(action));
+        return { kind: 'open', call: factsOf(action), fingerprint: action.fingerprint, activity };
+      }
+    }
+    return undefined;
+  }
+
+  /** A dead letter that is being carried out again: its stored response is about to be replaced. */
+  async #superseded(response: ResponseEvent): Promise<boolean> {
+    if (response.outcome === 'answered' || response.outcome === 'cancelled') return false;
+    const open = await this.#open(response.call.service, response.call.id);
+    return open !== undefined && open.round > response.call.round;
+  }
+
+  /** The open action with this id. An id names its callee only by a hint, so there may be several places to look. */
+  async #search(id: string): Promise<ActionEvent | undefined> {
+    const { streams, subjects } = this.#context;
+    const { hint } = readCallId(id);
+    const manager = await streams.manager();
+    const names: string[] = [];
+    try {
+      for await (const name of manager.streams.names(`${subjects.ns}.act.*.${this.#caller}.${id}`)) names.push(name);
+    } catch (error) {
+      throw new BrokerUnavailable(`listing streams: ${(error as Error).message}`, { cause: error });
+    }
+    for (const name of names) {
+      const read = subjects.readStream(name);
+      if (read?.kind !== 'actions' || serviceHint(read.service) !== hint) continue;
+      const action = await this.#open(read.service, id);
+      if (action !== undefined) return action;
+    }
+    return undefined;
+  }
+
+  async #activity(call: CallFacts): Promise<CallActivity> {
+    const { connection, subjects } = this.#context;
+    const replies = await ask(connection, subjects, call.service, { op: 'locate', ids: [call.id] });
+    return replies.some((reply) => reply.sending.includes(call.id)) ? 'attempting' : 'waiting';
+  }
+
+  async #delivered(id: string): Promise<boolean> {
+    const { lookup, subjects } = this.#context;
+    return (await lookup.last(subjects.keyedStream(this.#caller), subjects.delivered(this.#caller, id))) !== undefined;
+  }
+
+  markDelivered(id: string): void {
+    const { publisher, subjects, streams, report } = this.#context;
+    publisher
+      .publish({
+        subject: subjects.delivered(this.#caller, id),
+        payload: nothing,
+        headers: newHeaders(),
+        patience: 'keep',
+        ensureStream: async () => void (await streams.ensure(streams.keyed(this.#caller))),
+      })
+      .catch((error: Error) => report(error));
+  }
+
+  async withdraw(
+    id: string,
+    outcome: 'cancelled' | 'deadline-exceeded',
+  ): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'> {
+    const found = await this.find(id);
+    if (found === undefined) return 'unknown';
+    if (found.kind === 'finished') return 'finished';
+    const { service: callee, caller } = found.call;
+    const results = await withdraw(this.#context, [{ callee, caller, id }], outcome);
+    const result = results.get(id) ?? 'unknown';
+    // It was open a moment ago, so an action that is gone now was finished by its callee's sidecar.
+    return result === 'unknown' ? 'finished' : result;
+  }
+
+  close(): void {
+    this.#awaited.close();
+  }
+}

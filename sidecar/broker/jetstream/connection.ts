@@ -1,0 +1,202 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { readFileSync } from 'node:fs';
+import {
+  connect,
+  credsAuthenticator,
+  type Msg,
+  type NatsConnection,
+  type NodeConnectionOptions,
+  type Subscription,
+} from '@nats-io/transport-node';
+import type { BrokerConfig } from '../../config/schema.ts';
+import type { BrokerStatus } from '../port.ts';
+
+type NatsConfig = Extract<BrokerConfig, { kind: 'nats' }>;
+
+/** Time between two tries to reach the broker, ms. Short, because a call may be waiting. */
+const RECONNECT_WAIT = 250;
+/** A silent connection is given up after two of these, ms; the library's two minutes would hold calls far too long. */
+const PING_INTERVAL = 5_000;
+
+/**
+ * One NATS connection that is never given up: it may be asked for while the broker is away, and it comes back by itself,
+ * also after errors that the library takes for final (authorisation, for one, is often just being rolled out).
+ */
+export class Connection {
+  readonly #config: NatsConfig;
+  readonly #name: string;
+  readonly #report: (error: Error) => void;
+  readonly #subscriptions = new Set<{ subject: string; handle: (msg: Msg) => void; current?: Subscription }>();
+  readonly #up = new Set<() => void>();
+  readonly #listeners = new Set<(status: BrokerStatus) => void>();
+  readonly #closing = new AbortController();
+  #nc: NatsConnection | undefined;
+  #status: BrokerStatus = { connected: false, detail: 'not connected yet' };
+  #running: Promise<void> | undefined;
+  /** When the connection was last seen to stand, ms of `performance.now()`. */
+  lastSeen = -Infinity;
+
+  constructor(config: NatsConfig, name: string, report: (error: Error) => void) {
+    this.#config = config;
+    this.#name = name;
+    this.#report = report;
+  }
+
+  get status(): BrokerStatus {
+    return this.#status;
+  }
+
+  get connected(): boolean {
+    return this.#status.connected;
+  }
+
+  /** The live connection; undefined while there is none. */
+  get nc(): NatsConnection | undefined {
+    return this.#status.connected ? this.#nc : undefined;
+  }
+
+  /** Version of the connected server, or of the last one. */
+  get serverVersion(): string {
+    return this.#nc?.info?.version ?? 'unknown';
+  }
+
+  get maxPayload(): number {
+    return this.#nc?.info?.max_payload ?? 1024 * 1024;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  onStatus(listener: (status: BrokerStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Calls `listener` each time a connection stands, the first time included (at once if it stands now). */
+  onUp(listener: () => void): () => void {
+    this.#up.add(listener);
+    if (this.connected) listener();
+    return () => this.#up.delete(listener);
+  }
+
+  /** Subscribes for as long as this object lives, over any number of connections. `handle` must not throw. */
+  subscribe(subject: string, handle: (msg: Msg) => void): () => void {
+    const entry: { subject: string; handle: (msg: Msg) => void; current?: Subscription } = { subject, handle };
+    this.#subscriptions.add(entry);
+    if (this.#nc !== undefined && !this.#nc.isClosed()) this.#attach(entry, this.#nc);
+    return () => {
+      this.#subscriptions.delete(entry);
+      if (entry.current !== undefined && !entry.current.isClosed()) entry.current.unsubscribe();
+    };
+  }
+
+  #attach(entry: { subject: string; handle: (msg: Msg) => void; current?: Subscription }, nc: NatsConnection): void {
+    entry.current = nc.subscribe(entry.subject, {
+      callback: (error, msg) => {
+        if (error !== null)
+          this.#report(new Error(`subscription to ${entry.subject}: ${error.message}`, { cause: error }));
+        else entry.handle(msg);
+      },
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      try {
+        const nc = await connect(this.#options());
+        if (this.#closing.signal.aborted) {
+          await nc.close();
+          return;
+        }
+        this.#nc = nc;
+        for (const entry of this.#subscriptions) this.#attach(entry, nc);
+        this.#setUp();
+        await this.#follow(nc);
+      } catch (error) {
+        this.#setDown(error instanceof Error ? error.message : String(error));
+      }
+      await pause(RECONNECT_WAIT, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    }
+  }
+
+  /** Resolves when this connection is closed for good. */
+  async #follow(nc: NatsConnection): Promise<void> {
+    const statuses = (async () => {
+      for await (const status of nc.status()) {
+        if (status.type === 'disconnect') this.#setDown('the connection to the broker was lost');
+        else if (status.type === 'reconnect') this.#setUp();
+        else if (status.type === 'ping' && status.pendingPings <= 1) this.lastSeen = performance.now();
+        else if (status.type === 'error') this.#report(status.error);
+      }
+    })();
+    const error = await nc.closed();
+    await statuses;
+    this.#setDown(error instanceof Error ? error.message : 'the connection to the broker was closed');
+  }
+
+  #options(): NodeConnectionOptions {
+    const { servers, credentials, tls } = this.#config;
+    const plain: string[] = [];
+    let user: string | undefined;
+    let pass: string | undefined;
+    let secure = tls !== undefined;
+    for (const server of servers) {
+      const url = new URL(server);
+      if (url.protocol === 'tls:') secure = true;
+      if (url.username !== '') user = decodeURIComponent(url.username);
+      if (url.password !== '') pass = decodeURIComponent(url.password);
+      plain.push(url.host);
+    }
+    return {
+      servers: plain,
+      name: this.#name,
+      ...(user !== undefined && (pass === undefined ? { token: user } : { user, pass })),
+      ...(credentials !== undefined && { authenticator: credsAuthenticator(readFileSync(credentials)) }),
+      ...(secure && {
+        tls: {
+          ...(tls?.ca !== undefined && { caFile: tls.ca }),
+          ...(tls?.cert !== undefined && { certFile: tls.cert }),
+          ...(tls?.key !== undefined && { keyFile: tls.key }),
+        },
+      }),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: RECONNECT_WAIT,
+      reconnectJitter: 100,
+      pingInterval: PING_INTERVAL,
+      maxPingOut: 2,
+      timeout: 3_000,
+      ignoreAuthErrorAbort: true,
+      noAsyncTraces: true,
+      inboxPrefix: `_INBOX_${this.#config.namespace}`,
+    };
+  }
+
+  #setUp(): void {
+    this.lastSeen = performance.now();
+    this.#change({ connected: true });
+    for (const listener of this.#up) listener();
+  }
+
+  #setDown(detail: string): void {
+    if (this.#status.connected) this.lastSeen = performance.now();
+    this.#change({ connected: false, detail });
+  }
+
+  #change(status: BrokerStatus): void {
+    const changed = status.connected !== this.#status.connected;
+    this.#status = status;
+    if (changed) for (const listener of this.#listeners) listener(status);
+  }
+
+  /** Sends what is buffered and closes. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const nc = this.#nc;
+    if (nc !== undefined && !nc.isClosed()) {
+      if (this.connected) await nc.flush().catch((error: Error) => this.#report(error));
+      await nc.close();
+    }
+    await this.#running;
+  }
+}

@@ -1,0 +1,165 @@
+import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
+import { decodeProgress, encodeProgress, type StoredProgress } from '../../model/codec.ts';
+import type { Lease } from '../port.ts';
+import type { Context } from './context.ts';
+import { recordHeaders } from './envelope.ts';
+import { insist, storeResponse } from './settlement.ts';
+
+/** Pause before a call that another sidecar may be dealing with is looked at again, ms. */
+export const LOOK_AGAIN = 1_000;
+
+export interface LeaseOwner {
+  /** The lease ended; `settled`: the call is finished. */
+  ended(lease: JetStreamLease, settled: boolean): void;
+  /** Sends an acknowledgement of some kind for a delivery. */
+  acknowledge(reply: string, body: Uint8Array | string): void;
+}
+
+export const ackBody = { ack: '+ACK', working: '+WPI' } as const;
+
+export function nakBody(delayMs: number): string {
+  return delayMs > 0 ? `-NAK {"delay": ${Math.round(delayMs) * 1_000_000}}` : '-NAK';
+}
+
+/**
+ * One delivery of an action. States: `held` -> `sending` (after `start`) -> `ended`; `held` -> `ended`.
+ * `withdrawn` is a flag on `held`: somebody asked to take the call back, so it must not start in this delivery.
+ */
+export class JetStreamLease implements Lease {
+  readonly action: ActionEvent;
+  readonly progress: Progress;
+  readonly unaccounted: number;
+  readonly #context: Context;
+  readonly #owner: LeaseOwner;
+  readonly #deliveries: number;
+  /** Sequence of the stored record, 0 while there is none. */
+  #record: number;
+  #lost: AbortController | undefined;
+  #state: 'held' | 'sending' | 'ended' = 'held';
+  #withdrawn = false;
+  /** Where acknowledgements of the newest delivery go. */
+  reply: string;
+
+  constructor(
+    context: Context,
+    owner: LeaseOwner,
+    delivery: { action: ActionEvent; reply: string; deliveries: number; stored?: StoredProgress; record: number },
+  ) {
+    this.#context = context;
+    this.#owner = owner;
+    this.action = delivery.action;
+    this.reply = delivery.reply;
+    this.#deliveries = delivery.deliveries;
+    this.#record = delivery.record;
+    this.progress = delivery.stored?.progress ?? { attempts: [] };
+    const earlier = delivery.deliveries - 1 - (delivery.stored?.accounted ?? 0);
+    // Starts of other calls are on record, so only for idempotent ones a delivery can hide an attempt.
+    const hidden = this.action.idempotent && this.progress.started === undefined;
+    this.unaccounted = hidden ? Math.max(0, earlier) : 0;
+  }
+
+  get state(): 'held' | 'sending' | 'ended' {
+    return this.#state;
+  }
+
+  /** Sequence of this call's record in the attempts stream, 0 where there is none. */
+  get record(): number {
+    return this.#record;
+  }
+
+  get lost(): AbortSignal {
+    this.#lost ??= new AbortController();
+    return this.#lost.signal;
+  }
+
+  lose(): void {
+    this.#lost ??= new AbortController();
+    this.#lost.abort();
+  }
+
+  /** Asks that the call is not started in this delivery; false when it is too late. */
+  letGo(): boolean {
+    if (this.#state !== 'held') return false;
+    this.#withdrawn = true;
+    return true;
+  }
+
+  async start(attempt: number): Promise<'started' | 'gone'> {
+    if (this.#state !== 'held') throw new TypeError(`start() on a lease that is ${this.#state}`);
+    if (this.#withdrawn) {
+      this.#giveBack(LOOK_AGAIN);
+      return 'gone';
+    }
+    this.#state = 'sending';
+    if (this.action.idempotent) return 'started';
+    const started = { attempt, at: Date.now(), instance: this.#context.instance };
+    if (await this.#write({ ...this.progress, started }, this.#deliveries - 1)) return 'started';
+    this.#giveBack(LOOK_AGAIN);
+    return 'gone';
+  }
+
+  async postpone(progress: Progress, until: number): Promise<void> {
+    this.#mustBeLive('postpone');
+    const { started: _, ...ended } = progress;
+    if (await this.#write({ ...ended, notBefore: until }, this.#deliveries)) this.#giveBack(until - Date.now());
+    else this.#giveBack(LOOK_AGAIN);
+  }
+
+  async release(): Promise<void> {
+    this.#mustBeLive('release');
+    const { started: _, ...ended } = this.progress;
+    // Without this record the delivery would count as an attempt that nobody accounted for, and a recorded start as one made.
+    await this.#write(ended, this.#deliveries);
+    this.#giveBack(this.#withdrawn ? LOOK_AGAIN : 0);
+  }
+
+  async finish(response: ResponseEvent): Promise<void> {
+    this.#mustBeLive('finish');
+    await storeResponse(this.#context, this.action, response);
+    this.#end(ackBody.ack, true);
+  }
+
+  #mustBeLive(method: string): void {
+    if (this.#state === 'ended') throw new TypeError(`${method}() on a lease that has ended`);
+  }
+
+  #giveBack(delayMs: number): void {
+    this.#end(nakBody(delayMs), false);
+  }
+
+  #end(body: string, settled: boolean): void {
+    this.#state = 'ended';
+    this.#owner.acknowledge(this.reply, body);
+    this.#owner.ended(this, settled);
+  }
+
+  /** Stores the record unless somebody else has changed it; false then. Goes on through broker failures. */
+  async #write(progress: Progress, accounted: number): Promise<boolean> {
+    const { publisher, subjects, streams, lookup } = this.#context;
+    const { service, id, round } = this.action;
+    const subject = subjects.progress(service, id, round);
+    const ack = await publisher.publish({
+      subject,
+      payload: encodeProgress({ progress, accounted }),
+      headers: recordHeaders(this.#record),
+      patience: 'keep',
+      ensureStream: async () => void (await streams.ensure(streams.attempts(service))),
+    });
+    if (ack.kind === 'stored') {
+      this.#record = ack.seq;
+      return true;
+    }
+    if (!ack.resent) return false;
+    // The other who was first may be an earlier send of this very record.
+    const stored = await insist(this.#context, () => lookup.last(subjects.attemptStream(service), subject));
+    if (stored === undefined) return false;
+    const found = decodeProgress(stored.data).progress;
+    const ours =
+      found.started?.instance === progress.started?.instance &&
+      found.started?.at === progress.started?.at &&
+      found.notBefore === progress.notBefore &&
+      found.attempts.length === progress.attempts.length;
+    if (ours) this.#record = stored.seq;
+    return ours;
+  }
+}

@@ -1,0 +1,120 @@
+import { errors, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { JetStreamApiCodes } from '@nats-io/jetstream';
+import { BrokerUnavailable } from '../port.ts';
+import type { Connection } from './connection.ts';
+import { isApiError, type Streams } from './streams.ts';
+
+/** One stored message. */
+export interface Stored {
+  readonly seq: number;
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: MsgHdrs | undefined;
+}
+
+const TIMEOUT = 2_000;
+
+/**
+ * Reads single messages out of streams by exact subject or by sequence.
+ *
+ * Direct get is answered by any replica, so on a replicated stream "not found" may only mean "not here yet". Where a decision
+ * rests on it, `decisive` asks the stream's leader instead (research: jetstream.md §1.3).
+ */
+export class Lookup {
+  readonly #connection: Connection;
+  readonly #streams: Streams;
+  readonly #replicated: boolean;
+
+  constructor(connection: Connection, streams: Streams, replicas: number) {
+    this.#connection = connection;
+    this.#streams = streams;
+    this.#replicated = replicas > 1;
+  }
+
+  /** @throws {BrokerUnavailable} */
+  async last(stream: string, subject: string, decisive = true): Promise<Stored | undefined> {
+    if (decisive && this.#replicated) return await this.#fromLeader(stream, subject);
+    const nc = this.#connection.nc;
+    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
+    try {
+      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, undefined, { timeout: TIMEOUT }));
+    } catch (error) {
+      return await this.#explain(stream, error);
+    }
+  }
+
+  /** The message with this sequence, or with the next one at or after it when `orNext`. @throws {BrokerUnavailable} */
+  async at(stream: string, seq: number, orNext = false): Promise<Stored | undefined> {
+    const nc = this.#connection.nc;
+    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
+    const query = JSON.stringify(orNext ? { seq, next_by_subj: '>' } : { seq });
+    try {
+      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}`, query, { timeout: TIMEOUT }));
+    } catch (error) {
+      return await this.#explain(stream, error);
+    }
+  }
+
+  async #fromLeader(stream: string, subject: string): Promise<Stored | undefined> {
+    try {
+      const manager = await this.#streams.manager();
+      const found = await manager.streams.getMessage(stream, { last_by_subj: subject });
+      if (found === null) return undefined;
+      return { seq: found.seq, subject: found.subject, data: found.data, headers: found.header };
+    } catch (error) {
+      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return undefined;
+      throw new BrokerUnavailable(`looking up ${subject}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** No responder: the stream does not exist, which answers the question, or JetStream does not answer, which does not. */
+  async #explain(stream: string, error: unknown): Promise<undefined> {
+    if (error instanceof errors.RequestError && error.isNoResponders()) {
+      try {
+        const manager = await this.#streams.manager();
+        await manager.streams.info(stream);
+      } catch (cause) {
+        if (isApiError(cause, JetStreamApiCodes.StreamNotFound)) return undefined;
+      }
+    }
+    throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
+  }
+
+  /** Deletes one message by sequence; true when it was there. @throws {BrokerUnavailable} */
+  async remove(stream: string, seq: number): Promise<boolean> {
+    try {
+      const manager = await this.#streams.manager();
+      return await manager.streams.deleteMessage(stream, seq, false);
+    } catch (error) {
+      if (
+        isApiError(error, JetStreamApiCodes.StreamNotFound) ||
+        isApiError(error, NO_MESSAGE) ||
+        isApiError(error, SEQUENCE_GONE)
+      ) {
+        return false;
+      }
+      throw new BrokerUnavailable(`deleting from ${stream}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** Deletes whatever is stored under an exact subject. @throws {BrokerUnavailable} */
+  async purge(stream: string, subject: string): Promise<number> {
+    try {
+      const manager = await this.#streams.manager();
+      return (await manager.streams.purge(stream, { filter: subject })).purged;
+    } catch (error) {
+      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return 0;
+      throw new BrokerUnavailable(`purging ${subject}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+const NO_MESSAGE = 10037;
+const SEQUENCE_GONE = 10043;
+
+function read(reply: Msg): Stored | undefined {
+  const { headers } = reply;
+  if (headers === undefined || headers.code === 404) return undefined;
+  if (headers.code !== 0) throw new BrokerUnavailable(`direct get: ${headers.status}`);
+  return { seq: Number(headers.get('Nats-Sequence')), subject: headers.get('Nats-Subject'), data: reply.data, headers };
+}

@@ -1,0 +1,127 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { isDeadLetter, type ActionEvent, type Answer, type ResponseEvent } from '../../model/call.ts';
+import { decodeResponse, encodeDeadLetter, encodeResponse } from '../../model/codec.ts';
+import { readCallId } from '../../model/call-id.ts';
+import { responseHeaders } from './envelope.ts';
+import type { Context } from './context.ts';
+import { MessageRefused } from './publisher.ts';
+
+/** Between two tries of a step that must not be given up, ms. */
+const RETRY = 500;
+
+/**
+ * Stores the response event of a call, the dead letter before it where it is one. The first response wins, with one
+ * exception: a real answer takes the place of an outcome that Holdline itself had given the same round, and a later round that
+ * of an earlier one.
+ *
+ * Goes on through broker failures. `ours`: it is stored. `theirs`: another response had won.
+ * @throws {BrokerUnavailable} only when the broker is being closed
+ */
+export async function storeResponse(
+  context: Context,
+  action: ActionEvent,
+  response: ResponseEvent,
+): Promise<'ours' | 'theirs'> {
+  const { subjects, streams, publisher } = context;
+  const { id, caller, round } = response.call;
+  const stream = subjects.responseStreamOf(caller, id);
+  const subject = subjects.response(caller, id);
+  const spec = readCallId(id).keyed ? streams.keyed(caller) : streams.responses(caller);
+  const letter = isDeadLetter(response.outcome);
+  if (letter) await storeDeadLetter(context, action, response);
+  let expected = round === 1 ? 0 : undefined;
+  let event = response;
+  for (;;) {
+    expected ??= (await insist(context, () => context.lookup.last(stream, subject)))?.seq ?? 0;
+    let ack;
+    try {
+      ack = await publisher.publish({
+        subject,
+        payload: encodeResponse(event),
+        headers: responseHeaders(event, expected),
+        patience: 'keep',
+        ensureStream: async () => void (await streams.ensure(spec)),
+      });
+    } catch (error) {
+      if (!(error instanceof MessageRefused)) throw error;
+      // Too large after all: its size was checked before, so the server's limit must have been lowered meanwhile.
+      context.report(error);
+      event = withoutAnswer(event);
+      await storeDeadLetter(context, action, event);
+      continue;
+    }
+    if (ack.kind === 'stored') {
+      if (!letter && round > 1) await dropDeadLetter(context, action);
+      return 'ours';
+    }
+    const stored = await insist(context, () => context.lookup.last(stream, subject));
+    if (stored === undefined) {
+      expected = 0;
+      continue;
+    }
+    const winner = decodeResponse(stored.data);
+    if (sameEvent(winner, event)) return 'ours';
+    if (replaces(event, winner)) {
+      expected = stored.seq;
+      if (!letter) await dropDeadLetter(context, action);
+      continue;
+    }
+    if (letter && !isDeadLetter(winner.outcome)) await dropDeadLetter(context, action);
+    return 'theirs';
+  }
+}
+
+function sameEvent(a: ResponseEvent, b: ResponseEvent): boolean {
+  return a.call.round === b.call.round && a.outcome === b.outcome && a.finishedAt === b.finishedAt;
+}
+
+/** Whether `event` may take the place of a stored response. */
+function replaces(event: ResponseEvent, stored: ResponseEvent): boolean {
+  if (stored.outcome === 'answered' || stored.outcome === 'cancelled') return false;
+  if (event.call.round > stored.call.round) return true;
+  return event.call.round === stored.call.round && event.outcome === 'answered' && isDeadLetter(stored.outcome);
+}
+
+function withoutAnswer(response: ResponseEvent): ResponseEvent {
+  const { answer: _, ...rest } = response;
+  return { ...rest, outcome: 'answer-too-large' };
+}
+
+async function storeDeadLetter(context: Context, action: ActionEvent, response: ResponseEvent): Promise<void> {
+  if (!isDeadLetter(response.outcome)) return;
+  const answer: Answer | undefined = response.answer;
+  await context.publisher.publish({
+    subject: context.subjects.dead(action.service, action.caller, action.id),
+    payload: encodeDeadLetter({
+      action,
+      reason: response.outcome,
+      diedAt: response.finishedAt,
+      ...(answer !== undefined && { status: answer.status }),
+      history: response.attempts,
+    }),
+    patience: 'keep',
+    ensureStream: async () => void (await context.streams.ensure(context.streams.dead())),
+  });
+}
+
+/** Takes the dead letter of a call off the list. Goes on through broker failures. */
+export async function dropDeadLetter(
+  context: Context,
+  call: { service: string; caller: string; id: string },
+): Promise<void> {
+  const { subjects, lookup } = context;
+  await insist(context, () => lookup.purge(subjects.deadStream(), subjects.dead(call.service, call.caller, call.id)));
+}
+
+/** Does `step` until it succeeds; rejects only when the broker is being closed. */
+export async function insist<T>(context: Context, step: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      if (context.closing.aborted) throw error;
+      if (context.connection.connected) context.report(error as Error);
+      await pause(RETRY, undefined, { signal: context.closing });
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import { readCallId } from '../../model/call-id.ts';
+
+/**
+ * Names of streams and subjects. `sidecar/docs/events.md` is their public description.
+ *
+ * Every subject of a call can be computed from what its reader knows, so that lookups are by exact subject: a wildcard
+ * lookup walks the whole stream (research: jetstream.md §1.3).
+ *
+ * | stream | subjects | holds |
+ * |---|---|---|
+ * | `<ns>_actions_<callee>` | `<ns>.act.<callee>.<caller>.<id>` | open calls |
+ * | `<ns>_responses_<caller>` | `<ns>.res.<caller>.<instance>.<id>` | answers of calls without a key |
+ * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `<ns>.key.<caller>.had.<id>` | answers of keyed calls; which were delivered |
+ * | `<ns>_attempts_<callee>` | `<ns>.att.<callee>.<id>.<round>` | progress of calls that must outlive a process |
+ * | `<ns>_dead` | `<ns>.dead.<callee>.<caller>.<id>` | dead letters |
+ *
+ * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.ctl.<callee>` asks the
+ * callee's sidecars what they hold.
+ */
+export class Subjects {
+  readonly ns: string;
+
+  constructor(namespace: string) {
+    this.ns = namespace;
+  }
+
+  actionStream(callee: string): string {
+    return `${this.ns}_actions_${callee}`;
+  }
+  responseStream(caller: string): string {
+    return `${this.ns}_responses_${caller}`;
+  }
+  keyedStream(caller: string): string {
+    return `${this.ns}_keyed_${caller}`;
+  }
+  attemptStream(callee: string): string {
+    return `${this.ns}_attempts_${callee}`;
+  }
+  deadStream(): string {
+    return `${this.ns}_dead`;
+  }
+
+  /** The service in the name of a per-service stream, and what the stream holds; undefined for foreign streams. */
+  readStream(name: string): { kind: 'actions' | 'responses' | 'keyed' | 'attempts'; service: string } | undefined {
+    const match = /^(actions|responses|keyed|attempts)_([a-z][a-z0-9-]*)$/.exec(
+      name.startsWith(`${this.ns}_`) ? name.slice(this.ns.length + 1) : '',
+    );
+    if (match === null) return undefined;
+    return { kind: match[1] as 'actions' | 'responses' | 'keyed' | 'attempts', service: match[2]! };
+  }
+
+  action(callee: string, caller: string, id: string): string {
+    return `${this.ns}.act.${callee}.${caller}.${id}`;
+  }
+
+  /** Where the response event of a call is stored. */
+  response(caller: string, id: string): string {
+    const { keyed, instance } = readCallId(id);
+    return keyed ? `${this.ns}.key.${caller}.res.${id}` : `${this.ns}.res.${caller}.${instance}.${id}`;
+  }
+
+  responseStreamOf(caller: string, id: string): string {
+    return readCallId(id).keyed ? this.keyedStream(caller) : this.responseStream(caller);
+  }
+
+  /** Where the stored response is announced. */
+  announced(caller: string, id: string): string {
+    const { keyed, instance } = readCallId(id);
+    return keyed ? `${this.ns}.rtk.${caller}.res.${id}` : `${this.ns}.rt.${caller}.${instance}.${id}`;
+  }
+
+  /** All announcements for the calls that one instance made without a key. */
+  announcedTo(caller: string, instance: string): string {
+    return `${this.ns}.rt.${caller}.${instance}.*`;
+  }
+
+  delivered(caller: string, id: string): string {
+    return `${this.ns}.key.${caller}.had.${id}`;
+  }
+
+  progress(callee: string, id: string, round: number): string {
+    return `${this.ns}.att.${callee}.${id}.${round}`;
+  }
+
+  dead(callee: string, caller: string, id: string): string {
+    return `${this.ns}.dead.${callee}.${caller}.${id}`;
+  }
+
+  control(callee: string): string {
+    return `${this.ns}.ctl.${callee}`;
+  }
+}

@@ -1,0 +1,333 @@
+import type { ConsumerConfig } from '@nats-io/jetstream';
+import { nanos, type Msg } from '@nats-io/transport-node';
+import type { ActionEvent } from '../../model/call.ts';
+import { decodeAction, decodeProgress, decodeResponse, type StoredProgress } from '../../model/codec.ts';
+import type { TakeOptions, Taking } from '../port.ts';
+import { BrokerUnavailable } from '../port.ts';
+import type { Context } from './context.ts';
+import { answerControl, ask, type ControlReply, type ControlRequest } from './control.ts';
+import { readDelivery, type Delivery } from './delivery.ts';
+import { header } from './envelope.ts';
+import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
+import { OverdueWatch } from './overdue.ts';
+import { Pull } from './pull.ts';
+import { RecordCleaner } from './record-cleaner.ts';
+import { endsRound } from './withdrawal.ts';
+
+export const CONSUMER = 'inbound';
+/** How long the server waits for a sign of life from a delivery, ms. Short, so that a killed sidecar's calls go on soon. */
+const ACK_WAIT = 5_000;
+const EXTEND_EVERY = 1_500;
+/** Deliveries whose acknowledgement may be lost and that must not run again. */
+const SETTLED_REMEMBERED = 20_000;
+/** How long a call that somebody asked to withdraw is looked at twice, ms. */
+const SUSPICIOUS_FOR = 10_000;
+/** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
+const UNREADABLE_AGAIN = 60_000;
+
+const consumerConfig: Partial<ConsumerConfig> = {
+  durable_name: CONSUMER,
+  ack_policy: 'explicit',
+  deliver_policy: 'all',
+  ack_wait: nanos(ACK_WAIT),
+  // The history of a call decides how often it is tried, never the server's count.
+  max_deliver: -1,
+  // Calls that wait for their next attempt count, too.
+  max_ack_pending: 20_000,
+  max_waiting: 512,
+};
+
+/** Takes the actions of one service off its stream. */
+export class JetStreamTaking implements Taking, LeaseOwner {
+  readonly #context: Context;
+  readonly #service: string;
+  readonly #options: TakeOptions;
+  readonly #pull: Pull;
+  readonly #overdue: OverdueWatch;
+  readonly #cleaner: RecordCleaner;
+  readonly #inHand = new Map<string, JetStreamLease>();
+  readonly #settled = new Set<string>();
+  readonly #suspicious = new Map<string, number>();
+  readonly #stops: (() => void)[] = [];
+  #inspecting = 0;
+  #resumed = false;
+  #stopped = false;
+  #ready = false;
+  /** Messages up to this sequence were stored before this connection stood: they may have a past that the server forgot. */
+  #boundary = 0;
+  #lastTick = performance.now();
+  readonly #extension: NodeJS.Timeout;
+
+  constructor(context: Context, service: string, options: TakeOptions) {
+    this.#context = context;
+    this.#service = service;
+    this.#options = options;
+    const { connection, subjects } = context;
+    this.#pull = new Pull({
+      connection,
+      stream: subjects.actionStream(service),
+      consumer: CONSUMER,
+      free: () => (this.#stopped ? 0 : options.free() - this.#inspecting),
+      deliver: (msg) => this.#deliver(msg),
+      missing: () => void this.#open(),
+    });
+    this.#overdue = new OverdueWatch(context, service);
+    this.#cleaner = new RecordCleaner(context, service);
+    this.#stops.push(
+      answerControl(connection, subjects, service, (request) => this.#answer(request)),
+      connection.onUp(() => void this.#open()),
+    );
+    this.#extension = setInterval(() => this.#extend(), EXTEND_EVERY);
+  }
+
+  /** Makes stream and consumer and starts asking. Runs after each connect; never rejects. */
+  async #open(): Promise<void> {
+    this.#ready = false;
+    this.#pull.pause();
+    const { streams, connection, closing, subjects } = this.#context;
+    const attempt = connection.nc;
+    while (!closing.aborted && !this.#stopped && connection.nc === attempt) {
+      try {
+        await streams.ensure(streams.attempts(this.#service));
+        await streams.ensure(streams.actions(this.#service));
+        const manager = await streams.manager();
+        await manager.consumers.add(subjects.actionStream(this.#service), consumerConfig);
+        const { state } = await manager.streams.info(subjects.actionStream(this.#service));
+        this.#boundary = state.last_seq;
+        this.#ready = true;
+        this.#cleaner.sweep();
+        if (this.#resumed) this.#pull.begin();
+        return;
+      } catch (error) {
+        if (connection.nc !== attempt) return;
+        streams.forget(subjects.actionStream(this.#service));
+        this.#options.report(
+          new Error(`cannot take calls for ${this.#service}: ${(error as Error).message}`, { cause: error }),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+      }
+    }
+  }
+
+  pause(): void {
+    this.#resumed = false;
+    this.#pull.pause();
+    this.#overdue.start();
+  }
+
+  resume(): void {
+    this.#resumed = true;
+    this.#overdue.stop();
+    if (this.#ready) this.#pull.begin();
+  }
+
+  more(): void {
+    this.#pull.request();
+  }
+
+  #deliver(msg: Msg): void {
+    let delivery: Delivery;
+    let action: ActionEvent;
+    const reply = msg.reply ?? '';
+    try {
+      delivery = readDelivery(reply);
+      action = decodeAction(msg.data);
+    } catch (error) {
+      this.#options.report(
+        new Error(`an action for ${this.#service} cannot be read: ${(error as Error).message}`, { cause: error }),
+      );
+      this.acknowledge(reply, nakBody(UNREADABLE_AGAIN));
+      return;
+    }
+    const key = keyOf(action);
+    const held = this.#inHand.get(key);
+    if (held !== undefined) {
+      held.reply = reply;
+      this.acknowledge(reply, ackBody.working);
+    } else if (this.#settled.has(key)) {
+      this.acknowledge(reply, ackBody.ack);
+    } else if (this.#hasPast(msg, delivery, action)) {
+      this.#inspecting++;
+      void this.#inspect(reply, delivery, action).finally(() => {
+        this.#inspecting--;
+        this.#pull.request();
+      });
+    } else {
+      this.#hand(action, reply, delivery.deliveries, undefined, 0);
+    }
+  }
+
+  #hasPast(msg: Msg, delivery: Delivery, action: ActionEvent): boolean {
+    return (
+      delivery.deliveries > 1 ||
+      delivery.seq <= this.#boundary ||
+      (this.#suspicious.size > 0 && this.#suspicious.has(action.id)) ||
+      msg.headers?.has(header.resent) === true
+    );
+  }
+
+  /** Finds out what happened to a call before this delivery. */
+  async #inspect(reply: string, { deliveries }: Delivery, action: ActionEvent): Promise<void> {
+    const { lookup, subjects } = this.#context;
+    const { id, caller, round } = action;
+    try {
+      const withdrawnAt = this.#suspicious.get(id);
+      if (withdrawnAt !== undefined && performance.now() - withdrawnAt < LOOK_AGAIN) {
+        this.acknowledge(reply, nakBody(LOOK_AGAIN));
+        return;
+      }
+      const [response, record] = await Promise.all([
+        lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id)),
+        lookup.last(subjects.attemptStream(this.#service), subjects.progress(this.#service, id, round)),
+      ]);
+      if (response !== undefined && endsRound(decodeResponse(response.data), round)) {
+        this.#remember(keyOf(action));
+        this.acknowledge(reply, ackBody.ack);
+        if (record !== undefined) this.#cleaner.add(record.seq);
+        return;
+      }
+      const stored = record === undefined ? undefined : decodeProgress(record.data);
+      if (stored?.progress.started !== undefined && (await this.#atWork(id, stored.progress.started.instance))) {
+        this.acknowledge(reply, nakBody(LOOK_AGAIN));
+        return;
+      }
+      const wait = (stored?.progress.notBefore ?? 0) - Date.now();
+      if (wait > 20) this.acknowledge(reply, nakBody(wait));
+      else this.#hand(action, reply, deliveries, stored, record?.seq ?? 0);
+    } catch (error) {
+      // Unacknowledged, the message comes again; saying so makes it come soon.
+      this.#options.report(
+        new Error(`looking up the past of call ${id}: ${(error as Error).message}`, { cause: error }),
+      );
+      this.acknowledge(reply, nakBody(LOOK_AGAIN));
+    }
+  }
+
+  /** Whether the instance that started this call is alive and still has it in hand. */
+  async #atWork(id: string, instance: string): Promise<boolean> {
+    if (instance === this.#context.instance) return false;
+    const { connection, subjects } = this.#context;
+    const replies = await ask(connection, subjects, this.#service, { op: 'locate', ids: [id] });
+    return replies.some(
+      (reply) => reply.instance === instance && (reply.sending.includes(id) || reply.held.includes(id)),
+    );
+  }
+
+  #hand(
+    action: ActionEvent,
+    reply: string,
+    deliveries: number,
+    stored: StoredProgress | undefined,
+    record: number,
+  ): void {
+    const key = keyOf(action);
+    const twin = this.#inHand.get(key);
+    if (twin !== undefined) {
+      twin.reply = reply;
+      return;
+    }
+    const lease = new JetStreamLease(this.#context, this, {
+      action,
+      reply,
+      deliveries,
+      ...(stored !== undefined && { stored }),
+      record,
+    });
+    this.#inHand.set(key, lease);
+    if (this.#resumed && !this.#stopped) this.#options.deliver(lease);
+    else lease.release().catch((error: Error) => this.#options.report(error));
+  }
+
+  ended(lease: JetStreamLease, settled: boolean): void {
+    this.#inHand.delete(keyOf(lease.action));
+    if (settled) {
+      this.#remember(keyOf(lease.action));
+      if (lease.record > 0) this.#cleaner.add(lease.record);
+    }
+  }
+
+  acknowledge(reply: string, body: string): void {
+    // Without a connection the delivery times out and comes again; what is settled is then recognised.
+    this.#context.connection.nc?.publish(reply, body);
+  }
+
+  #remember(key: string): void {
+    this.#settled.add(key);
+    if (this.#settled.size > SETTLED_REMEMBERED) {
+      for (const oldest of this.#settled) {
+        this.#settled.delete(oldest);
+        break;
+      }
+    }
+  }
+
+  #extend(): void {
+    const now = performance.now();
+    const { connection } = this.#context;
+    // Suspended, or cut off, for longer than the server waits: others may have these calls by now.
+    const silentSince = connection.connected ? this.#lastTick : connection.lastSeen;
+    const lost = now - silentSince > ACK_WAIT;
+    this.#lastTick = now;
+    for (const lease of this.#inHand.values()) {
+      if (lost) lease.lose();
+      this.acknowledge(lease.reply, ackBody.working);
+    }
+    for (const [id, at] of this.#suspicious) if (now - at > SUSPICIOUS_FOR) this.#suspicious.delete(id);
+    if (this.#resumed) this.#overdue.whileBusy(this.#options.free() <= 0);
+  }
+
+  #answer(request: ControlRequest): ControlReply {
+    const held: string[] = [];
+    const sending: string[] = [];
+    const wanted = new Set(request.ids);
+    for (const lease of this.#inHand.values()) {
+      const { id } = lease.action;
+      if (!wanted.delete(id)) continue;
+      const mayLetGo = request.op === 'withdraw' ? lease.letGo() : lease.state === 'held';
+      (mayLetGo ? held : sending).push(id);
+    }
+    if (request.op === 'withdraw') {
+      const now = performance.now();
+      for (const id of request.ids) this.#suspicious.set(id, now);
+    }
+    return { instance: this.#context.instance, held, sending };
+  }
+
+  async backlog(): Promise<{ waiting: number; oldest?: number }> {
+    const { streams, subjects, lookup } = this.#context;
+    const stream = subjects.actionStream(this.#service);
+    const manager = await streams.manager();
+    let state;
+    try {
+      ({ state } = await manager.streams.info(stream));
+    } catch (error) {
+      throw new BrokerUnavailable(`backlog of ${this.#service}: ${(error as Error).message}`, { cause: error });
+    }
+    if (state.messages === 0) return { waiting: 0 };
+    const oldest = await lookup.at(stream, state.first_seq, true);
+    return { waiting: state.messages, ...(oldest !== undefined && { oldest: decodeAction(oldest.data).acceptedAt }) };
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#resumed = false;
+    this.#pull.pause();
+    this.#overdue.stop();
+    await Promise.resolve();
+  }
+
+  /** Ends everything; the connection is about to close. */
+  close(): void {
+    this.#stopped = true;
+    clearInterval(this.#extension);
+    this.#overdue.stop();
+    this.#cleaner.close();
+    this.#pull.close();
+    for (const stop of this.#stops) stop();
+  }
+}
+
+function keyOf(action: ActionEvent): string {
+  return `${action.id}:${action.round}`;
+}

@@ -1,0 +1,74 @@
+import {
+  conclude,
+  isDeadLetter,
+  noProgress,
+  type ActionEvent,
+  type Progress,
+  type ResponseEvent,
+} from '../../model/call.ts';
+import { decodeAction, decodeProgress } from '../../model/codec.ts';
+import { ask } from './control.ts';
+import type { Context } from './context.ts';
+import { storeResponse } from './settlement.ts';
+
+export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
+
+/**
+ * Takes open calls off the log with a final outcome of Holdline's own.
+ *
+ * The race with a sidecar that is about to start the call is closed in three steps: every live sidecar of the callee is asked
+ * first, and from then on looks up the response before it starts the call; then the final response is stored, which
+ * succeeds only if no other was; then the action is deleted. A sidecar that takes the action after the first step finds the
+ * response, one that started before it says so.
+ */
+export async function withdraw(
+  context: Context,
+  calls: readonly { callee: string; caller: string; id: string }[],
+  outcome: 'cancelled' | 'deadline-exceeded',
+): Promise<Map<string, Withdrawn>> {
+  const results = new Map<string, Withdrawn>();
+  for (const [callee, group] of Map.groupBy(calls, (call) => call.callee)) {
+    const replies = await ask(context.connection, context.subjects, callee, {
+      op: 'withdraw',
+      ids: group.map((call) => call.id),
+    });
+    const sending = new Set(replies.flatMap((reply) => reply.sending));
+    for (const call of group) {
+      results.set(call.id, sending.has(call.id) ? 'started' : await withdrawOne(context, call, outcome));
+    }
+  }
+  return results;
+}
+
+async function withdrawOne(
+  context: Context,
+  { callee, caller, id }: { callee: string; caller: string; id: string },
+  outcome: 'cancelled' | 'deadline-exceeded',
+): Promise<Withdrawn> {
+  const { lookup, subjects } = context;
+  const stream = subjects.actionStream(callee);
+  const stored = await lookup.last(stream, subjects.action(callee, caller, id));
+  if (stored === undefined) return 'unknown';
+  const action = decodeAction(stored.data);
+  const progress = await readProgress(context, action);
+  if (progress.started !== undefined) return 'started';
+  if (outcome === 'cancelled' && (progress.attempts.length > 0 || action.earlier.length > 0)) return 'started';
+  const response = conclude(action, progress, outcome, Date.now());
+  const winner = await storeResponse(context, action, response);
+  await lookup.remove(stream, stored.seq);
+  return winner === 'ours' ? 'withdrawn' : 'finished';
+}
+
+async function readProgress(context: Context, action: ActionEvent): Promise<Progress> {
+  const { lookup, subjects } = context;
+  const record = await lookup.last(
+    subjects.attemptStream(action.service),
+    subjects.progress(action.service, action.id, action.round),
+  );
+  return record === undefined ? noProgress : decodeProgress(record.data).progress;
+}
+
+/** Whether a stored response ends this round of the call for good. */
+export function endsRound(response: ResponseEvent, round: number): boolean {
+  return response.call.round >= round || !(isDeadLetter(response.outcome) || response.outcome === 'discarded');
+}

@@ -1,0 +1,211 @@
+import type {
+  ActionEvent,
+  Answer,
+  AttemptRecord,
+  DeadLetterReason,
+  Progress,
+  RawHeaders,
+  ResponseEvent,
+  TraceContext,
+} from './call.ts';
+
+/**
+ * Events as bytes: `u32 length of the head, big endian | head, JSON in UTF-8 | body`. The HTTP head travels in the payload
+ * and not in broker headers, because those fold case, order and duplicates and are limited in size.
+ * `sidecar/docs/events.md` documents every field; `v` is the version of the format.
+ */
+export const FORMAT_VERSION = 1;
+
+/** The bytes are not an event of a version that this program reads. */
+export class EventFormatError extends Error {
+  override readonly name = 'EventFormatError';
+}
+
+const noBody = new Uint8Array(0);
+
+function frame(head: object, body: Uint8Array): Uint8Array {
+  const text = JSON.stringify(head);
+  const length = Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafe(4 + length + body.length);
+  bytes.writeUInt32BE(length, 0);
+  bytes.write(text, 4, length, 'utf8');
+  bytes.set(body, 4 + length);
+  return bytes;
+}
+
+function unframe(bytes: Uint8Array, kind: string): { head: Record<string, unknown>; body: Uint8Array } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (buffer.length < 4) throw new EventFormatError(`${kind}: ${buffer.length} bytes are too short for an event`);
+  const length = buffer.readUInt32BE(0);
+  if (4 + length > buffer.length) {
+    throw new EventFormatError(`${kind}: the head claims ${length} bytes, the event has ${buffer.length}`);
+  }
+  let head: unknown;
+  try {
+    head = JSON.parse(buffer.toString('utf8', 4, 4 + length));
+  } catch (cause) {
+    throw new EventFormatError(`${kind}: the head is not JSON`, { cause });
+  }
+  if (typeof head !== 'object' || head === null) throw new EventFormatError(`${kind}: the head is not an object`);
+  const { v } = head as { v?: unknown };
+  if (v !== FORMAT_VERSION) {
+    throw new EventFormatError(
+      `${kind}: version ${String(v)} of the event format, this program reads ${FORMAT_VERSION}`,
+    );
+  }
+  return { head: head as Record<string, unknown>, body: buffer.subarray(4 + length) };
+}
+
+function required<T>(head: Record<string, unknown>, kind: string, fields: readonly string[]): T {
+  for (const field of fields) {
+    if (head[field] === undefined) throw new EventFormatError(`${kind}: the head lacks "${field}"`);
+  }
+  return head as T;
+}
+
+const actionFields = [
+  'id',
+  'caller',
+  'service',
+  'method',
+  'target',
+  'headers',
+  'acceptedAt',
+  'deadline',
+  'idempotent',
+  'retry',
+];
+
+type ActionHead = Omit<ActionEvent, 'body'>;
+
+function actionHead(action: ActionEvent): ActionHead {
+  const { body: _, ...head } = action;
+  return head;
+}
+
+function actionOf(head: ActionHead, body: Uint8Array): ActionEvent {
+  return {
+    ...head,
+    round: head.round ?? 1,
+    route: head.route ?? '',
+    trailers: head.trailers ?? [],
+    earlier: head.earlier ?? [],
+    keyed: head.keyed ?? false,
+    hasBody: head.hasBody ?? body.length > 0,
+    fingerprint: head.fingerprint ?? '',
+    maxBody: head.maxBody ?? Number.MAX_SAFE_INTEGER,
+    body,
+  };
+}
+
+export function encodeAction(action: ActionEvent): Uint8Array {
+  return frame({ v: FORMAT_VERSION, ...actionHead(action) }, action.body);
+}
+
+/** @throws {EventFormatError} */
+export function decodeAction(bytes: Uint8Array): ActionEvent {
+  const { head, body } = unframe(bytes, 'action');
+  const { v: _, ...fields } = head;
+  return actionOf(required<ActionHead>(fields, 'action', actionFields), body);
+}
+
+interface AnswerHead {
+  readonly status: number;
+  readonly reason: string;
+  readonly headers: RawHeaders;
+  readonly trailers: RawHeaders;
+}
+
+function answerHead(answer: Answer): AnswerHead {
+  const { status, reason, headers, trailers } = answer;
+  return { status, reason, headers, trailers };
+}
+
+function answerOf(head: AnswerHead, body: Uint8Array, kind: string): Answer {
+  if (!Number.isInteger(head.status) || head.status < 100 || head.status > 999) {
+    throw new EventFormatError(`${kind}: ${String(head.status)} is not an HTTP status`);
+  }
+  return {
+    status: head.status,
+    reason: head.reason ?? '',
+    headers: head.headers ?? [],
+    trailers: head.trailers ?? [],
+    body,
+  };
+}
+
+export function encodeResponse(response: ResponseEvent): Uint8Array {
+  const { answer, ...rest } = response;
+  if (answer === undefined) return frame({ v: FORMAT_VERSION, ...rest }, noBody);
+  return frame({ v: FORMAT_VERSION, ...rest, answer: answerHead(answer) }, answer.body);
+}
+
+/** @throws {EventFormatError} */
+export function decodeResponse(bytes: Uint8Array): ResponseEvent {
+  const { head, body } = unframe(bytes, 'response');
+  const { v: _, answer, ...fields } = head;
+  const response = required<Omit<ResponseEvent, 'answer'>>(fields, 'response', ['call', 'outcome']);
+  return {
+    ...response,
+    attempts: response.attempts ?? [],
+    finishedAt: response.finishedAt ?? Date.now(),
+    fingerprint: response.fingerprint ?? '',
+    ...(answer !== undefined && { answer: answerOf(answer as AnswerHead, body, 'response') }),
+  };
+}
+
+/** Progress as stored, with what the adapter needs to know beside it. */
+export interface StoredProgress {
+  readonly progress: Progress;
+  /** Deliveries of this round whose end is known. */
+  readonly accounted: number;
+}
+
+export function encodeProgress(stored: StoredProgress): Uint8Array {
+  const { answer, ...rest } = stored.progress;
+  const head = { v: FORMAT_VERSION, accounted: stored.accounted, ...rest };
+  if (answer === undefined) return frame(head, noBody);
+  return frame({ ...head, answer: answerHead(answer) }, answer.body);
+}
+
+/** @throws {EventFormatError} */
+export function decodeProgress(bytes: Uint8Array): StoredProgress {
+  const { head, body } = unframe(bytes, 'progress');
+  const { v: _, answer, accounted, ...fields } = head;
+  const progress = required<Progress>(fields, 'progress', ['attempts']);
+  return {
+    progress: {
+      ...progress,
+      ...(answer !== undefined && { answer: answerOf(answer as AnswerHead, body, 'progress') }),
+    },
+    accounted: typeof accounted === 'number' ? accounted : 0,
+  };
+}
+
+/** A dead letter as stored: the action, to replay it, and the history that led here. */
+export interface StoredDeadLetter {
+  readonly action: ActionEvent;
+  readonly reason: DeadLetterReason;
+  readonly diedAt: number;
+  /** Status of the callee's last real answer. */
+  readonly status?: number;
+  /** Attempts of every round. */
+  readonly history: readonly AttemptRecord[];
+  readonly trace?: TraceContext;
+}
+
+export function encodeDeadLetter(letter: StoredDeadLetter): Uint8Array {
+  const { action, ...rest } = letter;
+  return frame({ v: FORMAT_VERSION, ...rest, action: actionHead(action) }, action.body);
+}
+
+/** @throws {EventFormatError} */
+export function decodeDeadLetter(bytes: Uint8Array): StoredDeadLetter {
+  const { head, body } = unframe(bytes, 'dead letter');
+  const { v: _, action, ...fields } = head;
+  const letter = required<Omit<StoredDeadLetter, 'action'>>(fields, 'dead letter', ['reason', 'diedAt', 'history']);
+  return {
+    ...letter,
+    action: actionOf(required<ActionHead>(action as Record<string, unknown>, 'action', actionFields), body),
+  };
+}
