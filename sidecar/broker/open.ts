@@ -7,7 +7,7 @@ export interface OpenBroker {
   /** Unique to this process. */
   readonly instance: string;
   /** Gets what goes wrong and is being retried. */
-  report(error: Error): void;
+  readonly report: (error: Error) => void;
 }
 
 /**
@@ -16,14 +16,10 @@ export interface OpenBroker {
  * @throws {Error} what no waiting can mend, such as a database file of another program
  */
 export async function openBroker({ config, ...rest }: OpenBroker): Promise<Broker> {
-  switch (config.kind) {
-    case 'nats': {
-      const { openJetStreamBroker } = await import('./jetstream/broker.ts');
-      return await openJetStreamBroker({ ...rest, config });
-    }
-    case 'sqlite': {
-      const { openSqliteBroker } = await import('./sqlite/broker.ts');
-      return await openSqliteBroker({ ...rest, config });
-    }
+  if (config.kind === 'nats') {
+    const { openJetStreamBroker } = await import('./jetstream/broker.ts');
+    return await openJetStreamBroker({ ...rest, config });
   }
+  const { openSqliteBroker } = await import('./sqlite/broker.ts');
+  return await openSqliteBroker({ ...rest, config });
 }

@@ -56,11 +56,11 @@ function unframe(bytes: Uint8Array, kind: string): { head: Record<string, unknow
   return { head: head as Record<string, unknown>, body: buffer.subarray(4 + length) };
 }
 
-function required<T>(head: Record<string, unknown>, kind: string, fields: readonly string[]): T {
+function demand(head: Record<string, unknown>, kind: string, fields: readonly string[]): unknown {
   for (const field of fields) {
     if (head[field] === undefined) throw new EventFormatError(`${kind}: the head lacks "${field}"`);
   }
-  return head as T;
+  return head;
 }
 
 const actionFields = [
@@ -106,7 +106,7 @@ export function encodeAction(action: ActionEvent): Uint8Array {
 export function decodeAction(bytes: Uint8Array): ActionEvent {
   const { head, body } = unframe(bytes, 'action');
   const { v: _, ...fields } = head;
-  return actionOf(required<ActionHead>(fields, 'action', actionFields), body);
+  return actionOf(demand(fields, 'action', actionFields) as ActionHead, body);
 }
 
 interface AnswerHead {
@@ -144,7 +144,7 @@ export function encodeResponse(response: ResponseEvent): Uint8Array {
 export function decodeResponse(bytes: Uint8Array): ResponseEvent {
   const { head, body } = unframe(bytes, 'response');
   const { v: _, answer, ...fields } = head;
-  const response = required<Omit<ResponseEvent, 'answer'>>(fields, 'response', ['call', 'outcome']);
+  const response = demand(fields, 'response', ['call', 'outcome']) as Omit<ResponseEvent, 'answer'>;
   return {
     ...response,
     attempts: response.attempts ?? [],
@@ -172,7 +172,7 @@ export function encodeProgress(stored: StoredProgress): Uint8Array {
 export function decodeProgress(bytes: Uint8Array): StoredProgress {
   const { head, body } = unframe(bytes, 'progress');
   const { v: _, answer, accounted, ...fields } = head;
-  const progress = required<Progress>(fields, 'progress', ['attempts']);
+  const progress = demand(fields, 'progress', ['attempts']) as Progress;
   return {
     progress: {
       ...progress,
@@ -203,9 +203,9 @@ export function encodeDeadLetter(letter: StoredDeadLetter): Uint8Array {
 export function decodeDeadLetter(bytes: Uint8Array): StoredDeadLetter {
   const { head, body } = unframe(bytes, 'dead letter');
   const { v: _, action, ...fields } = head;
-  const letter = required<Omit<StoredDeadLetter, 'action'>>(fields, 'dead letter', ['reason', 'diedAt', 'history']);
+  const letter = demand(fields, 'dead letter', ['reason', 'diedAt', 'history']) as Omit<StoredDeadLetter, 'action'>;
   return {
     ...letter,
-    action: actionOf(required<ActionHead>(action as Record<string, unknown>, 'action', actionFields), body),
+    action: actionOf(demand(action as Record<string, unknown>, 'action', actionFields) as ActionHead, body),
   };
 }

@@ -135,10 +135,12 @@ export class AwaitedResponses {
       if (entry.looking || now < entry.lookAt) continue;
       entry.looking = true;
       this.#lookups++;
-      void this.#look(entry).finally(() => {
-        entry.looking = false;
-        this.#lookups--;
-      });
+      this.#look(entry)
+        .finally(() => {
+          entry.looking = false;
+          this.#lookups--;
+        })
+        .catch(this.#report);
     }
   }
 

@@ -20,7 +20,7 @@ export interface OpenJetStream {
   /** Unique to this process. */
   readonly instance: string;
   /** Gets what goes wrong and is being retried. */
-  report(error: Error): void;
+  readonly report: (error: Error) => void;
 }
 
 /** A call log on NATS JetStream. Nothing is connected before `start()`. */

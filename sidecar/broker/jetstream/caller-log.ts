@@ -32,14 +32,16 @@ export class JetStreamCallerLog implements CallerLog {
     this.#awaited = new AwaitedResponses(connection, subjects, lookup, caller, tag, context.report);
     connection.onUp(() => {
       for (const spec of [context.streams.responses(caller), context.streams.keyed(caller)]) {
-        void context.streams.ensureForGood(spec, true, context.closing, context.report);
+        context.streams.ensureForGood(spec, true, context.closing, context.report).catch(context.report);
       }
     });
   }
 
   prepare(services: readonly string[]): void {
     const { streams, closing, report } = this.#context;
-    for (const service of services) void streams.ensureForGood(streams.actions(service), false, closing, report);
+    for (const service of services) {
+      streams.ensureForGood(streams.actions(service), false, closing, report).catch(report);
+    }
   }
 
   newCallId(service: string): string {

@@ -17,5 +17,6 @@ export interface Context {
   readonly instance: string;
   /** Aborted when the broker is closed. */
   readonly closing: AbortSignal;
-  report(error: Error): void;
+  /** Gets what goes wrong and is being retried. */
+  readonly report: (error: Error) => void;
 }

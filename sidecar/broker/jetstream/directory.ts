@@ -43,7 +43,6 @@ export class Directory {
     const { subjects } = this.#context;
     const stream = subjects.actionStream(service);
     const all = await this.subjectsIn(stream, '>');
-    const idOf = (subject: string) => subject.slice(subject.lastIndexOf('.') + 1);
     const keyed = all.filter((subject) => readCallId(idOf(subject)).keyed);
     const timed = all
       .filter((subject) => !readCallId(idOf(subject)).keyed)
@@ -171,4 +170,9 @@ export class Directory {
       }
     });
   }
+}
+
+/** The call id at the end of a subject. */
+function idOf(subject: string): string {
+  return subject.slice(subject.lastIndexOf('.') + 1);
 }

@@ -31,7 +31,9 @@ export class OverdueWatch {
     if (this.#timer !== undefined) return;
     this.#waiting.clear();
     this.#nextSeq = 1;
-    this.#timer = setInterval(() => void this.#tick(), TICK);
+    this.#timer = setInterval(() => {
+      this.#tick().catch(this.#context.report);
+    }, TICK);
   }
 
   stop(): void {

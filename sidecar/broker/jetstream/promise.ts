@@ -1,13 +1,15 @@
 import type { DurabilityPromise } from '../port.ts';
 
+function numbersOf(version: string): number[] {
+  return version
+    .split(/[.-]/)
+    .slice(0, 3)
+    .map((part) => Number.parseInt(part, 10) || 0);
+}
+
 /** Compares dotted versions by their first three numbers. */
 export function atLeast(version: string, floor: string): boolean {
-  const parse = (text: string) =>
-    text
-      .split(/[.-]/)
-      .slice(0, 3)
-      .map((part) => Number.parseInt(part, 10) || 0);
-  const [a, b] = [parse(version), parse(floor)];
+  const [a, b] = [numbersOf(version), numbersOf(floor)];
   for (let i = 0; i < 3; i++) {
     if (a[i] !== b[i]) return (a[i] ?? 0) > (b[i] ?? 0);
   }

@@ -28,7 +28,9 @@ export class RecordCleaner {
   /** Plans the deletion of a record by its sequence. */
   add(seq: number): void {
     this.#due.push({ seq, at: performance.now() + KEEP });
-    this.#timer ??= setInterval(() => void this.#tick(), TICK);
+    this.#timer ??= setInterval(() => {
+      this.#tick().catch(this.#context.report);
+    }, TICK);
   }
 
   async #tick(): Promise<void> {
@@ -62,7 +64,7 @@ export class RecordCleaner {
   sweep(): void {
     if (this.#sweeping) return;
     this.#sweeping = true;
-    void this.#sweep()
+    this.#sweep()
       .catch((error: Error) => {
         if (this.#context.connection.connected) this.#context.report(error);
       })

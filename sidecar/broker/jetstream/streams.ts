@@ -178,5 +178,5 @@ export class Streams {
 const STREAM_NAME_IN_USE = 10058;
 
 export function isApiError(error: unknown, code: number): boolean {
-  return error instanceof JetStreamApiError && (error.code as number) === code;
+  return error instanceof JetStreamApiError && error.code === code;
 }

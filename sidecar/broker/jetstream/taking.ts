@@ -69,13 +69,17 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       consumer: CONSUMER,
       free: () => (this.#stopped ? 0 : options.free() - this.#inspecting),
       deliver: (msg) => this.#deliver(msg),
-      missing: () => void this.#open(),
+      missing: () => {
+        this.#open().catch(context.report);
+      },
     });
     this.#overdue = new OverdueWatch(context, service);
     this.#cleaner = new RecordCleaner(context, service);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
-      connection.onUp(() => void this.#open()),
+      connection.onUp(() => {
+        this.#open().catch(context.report);
+      }),
     );
     this.#extension = setInterval(() => this.#extend(), EXTEND_EVERY);
   }
@@ -148,10 +152,12 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       this.acknowledge(reply, ackBody.ack);
     } else if (this.#hasPast(msg, delivery, action)) {
       this.#inspecting++;
-      void this.#inspect(reply, delivery, action).finally(() => {
-        this.#inspecting--;
-        this.#pull.request();
-      });
+      this.#inspect(reply, delivery, action)
+        .finally(() => {
+          this.#inspecting--;
+          this.#pull.request();
+        })
+        .catch(this.#context.report);
     } else {
       this.#hand(action, reply, delivery.deliveries, undefined, 0);
     }
