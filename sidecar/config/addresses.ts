@@ -12,12 +12,15 @@ export const listenAddress: Notation<ListenAddress> = {
     const [, bracketed, name, digits] = /^(?:\[([^\]]+)\]|([A-Za-z0-9.-]*)):(\d{1,5})$/.exec(text) ?? [];
     if (digits === undefined || (bracketed !== undefined && !isIPv6(bracketed))) throw malformed(text, listenAddress);
     if (name !== undefined && /^[\d.]+$/.test(name) && !isIPv4(name)) throw malformed(text, listenAddress);
-    return { host: bracketed?.toLowerCase() ?? (name === '' ? '0.0.0.0' : name!.toLowerCase()), port: port(digits, text) };
+    return {
+      host: bracketed?.toLowerCase() ?? (name === '' ? '0.0.0.0' : name!.toLowerCase()),
+      port: portOf(digits, text),
+    };
   },
   format: ({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
 };
 
-function port(digits: string, text: string): number {
+function portOf(digits: string, text: string): number {
   const value = Number(digits);
   if (value > 65_535) throw new NotationError(`${quote(text)} names a port that does not exist; expected 0 to 65535`);
   return value;
@@ -56,7 +59,7 @@ function hostNotation(what: string, allowed: string, name: string): Notation<str
       }
       if (!expression.test(text)) throw malformed(text, self);
       const [, digits] = /:(\d+)$/.exec(text.replace(/^\[.*\]/, '')) ?? [];
-      if (digits !== undefined) port(digits, text);
+      if (digits !== undefined) portOf(digits, text);
       return text.toLowerCase();
     },
     format: (value) => value,

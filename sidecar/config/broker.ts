@@ -14,7 +14,7 @@ const brokerUrl: Notation<BrokerAddress> = {
   allowed: 'nats://host:4222 (several with commas, tls:// for TLS) or sqlite:./file.db',
   pattern: /^((nats|tls):\/\/[^\s,]+(,((nats|tls):\/\/)?[^\s,]+)*|sqlite:.+)$/,
   parse(text) {
-    if (/^sqlite:/.test(text)) return { kind: 'sqlite', file: sqliteFile(text) };
+    if (text.startsWith('sqlite:')) return { kind: 'sqlite', file: sqliteFile(text) };
     if (/^[A-Za-z0-9.-]+:\d+$/.test(text)) {
       throw new NotationError(`${quote(text)} says no kind of broker; did you mean nats://${text}?`);
     }
@@ -56,7 +56,7 @@ export const tlsKeys = {
   key: key(filePath('a key file').exactOptional(), 'PEM file with the private key of `cert`.'),
 };
 
-const retention = mapping({
+const retentionKeys = mapping({
   responses: key(
     written(duration).prefault('1h'),
     'How long the answers of calls without a key are kept for callers that come back with GET.',
@@ -79,7 +79,11 @@ const retention = mapping({
   ),
 });
 
-const namespace = name('a namespace', /^[A-Za-z][A-Za-z0-9_-]{0,31}$/, 'a letter, then up to 31 letters, digits, _ or -');
+const namespaceName = name(
+  'a namespace',
+  /^[A-Za-z][A-Za-z0-9_-]{0,31}$/,
+  'a letter, then up to 31 letters, digits, _ or -',
+);
 
 const brokerMapping = mapping({
   url: key(
@@ -90,15 +94,15 @@ const brokerMapping = mapping({
   credentials: key(
     filePath('a credentials file').exactOptional(),
     'NATS credentials file (JWT and seed). NATS only.',
-    'servers without accounts need none',
+    'none are sent',
   ),
   tls: key(
     mapping(tlsKeys).exactOptional(),
     'Certificates for the connection to NATS. NATS only.',
-    'without it, what the server asks for and Node trusts',
+    'what the URL and the server ask for, with the authorities that Node trusts',
   ),
   namespace: key(
-    namespace.prefault('holdline'),
+    namespaceName.prefault('holdline'),
     'First part of every subject, stream and table name, so that several installations can share one broker.',
     'one broker usually serves one installation',
   ),
@@ -107,7 +111,7 @@ const brokerMapping = mapping({
     'Copies of each stream in a NATS cluster; 3 survives the loss of a node. NATS only.',
     'a single server refuses more than 1; set 3 in a cluster',
   ),
-  retention: key(retention.prefault({}), 'How long finished things are kept.'),
+  retention: key(retentionKeys.prefault({}), 'How long finished things are kept.'),
 });
 
 export const brokerSchema = z.union([written(brokerUrl), brokerMapping], {
@@ -152,4 +156,3 @@ export function resolveTls(tls: TlsFiles, folder: string): TlsFiles {
     ...(tls.key !== undefined && { key: resolve(folder, tls.key) }),
   };
 }
-

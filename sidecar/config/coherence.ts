@@ -1,4 +1,4 @@
-import { collide, isLoopback, listenAddress } from './addresses.ts';
+import { collide, hostPattern, isLoopback, listenAddress } from './addresses.ts';
 import type { ListenAddress, RouteMode } from './config.ts';
 import type { Path } from './document.ts';
 import type { Problem } from './issues.ts';
@@ -16,14 +16,12 @@ export function checkCoherence(config: unknown): Problem[] {
   return [
     ...checkPurpose(root),
     ...checkBroker(mapOf(root['broker'])),
-    ...listOf(mapOf(root['outbound'])?.['routes']).flatMap((route, index) =>
-      checkRoute(mapOf(route) ?? {}, ['outbound', 'routes', index], root),
+    ...mapsOf(mapOf(root['outbound'])?.['routes']).flatMap(([route, index]) =>
+      checkRoute(route, ['outbound', 'routes', index], root),
     ),
     ...checkHosts(mapOf(mapOf(root['outbound'])?.['hosts']) ?? {}),
-    ...listOf(root['inbound']).flatMap((entry, index) => checkInbound(mapOf(entry) ?? {}, ['inbound', index])),
-    ...listOf(root['subscribe']).flatMap((entry, index) =>
-      checkSubscription(mapOf(entry) ?? {}, ['subscribe', index], root),
-    ),
+    ...mapsOf(root['inbound']).flatMap(([entry, index]) => checkInbound(entry, ['inbound', index])),
+    ...mapsOf(root['subscribe']).flatMap(([entry, index]) => checkSubscription(entry, ['subscribe', index], root)),
     ...checkUnique(root['inbound'], 'inbound', 'service', root['service']),
     ...checkUnique(mapOf(root['outbound'])?.['routes'], 'outbound.routes', 'name'),
     ...checkUnique(root['subscribe'], 'subscribe', 'name'),
@@ -38,8 +36,18 @@ function mapOf(value: unknown): Mapping | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : undefined;
 }
 
-function listOf(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
+/** The mappings of a list, each with its place in it. */
+function mapsOf(value: unknown): [entry: Mapping, index: number][] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown, index): [Mapping, number][] => {
+    const map = mapOf(entry);
+    return map === undefined ? [] : [[map, index]];
+  });
+}
+
+/** Whether some inbound entry says where the service listens. */
+function hasInboundUrl(root: Mapping): boolean {
+  return mapsOf(root['inbound']).some(([entry]) => entry['url'] !== undefined);
 }
 
 function wrong(path: Path, message: string, at: Problem['at'] = 'value'): Problem {
@@ -61,7 +69,9 @@ function checkBroker(broker: Mapping | undefined): Problem[] {
   const url = broker['url'];
   if (typeof url !== 'string' || !url.startsWith('sqlite:')) return problems;
   const strange = ['credentials', 'tls', 'replicas'].filter((key) => broker[key] !== undefined);
-  return strange.map((key) => wrong(['broker', key], 'means nothing to SQLite; expected only with a nats:// url', 'key'));
+  return strange.map((key) =>
+    wrong(['broker', key], 'means nothing to SQLite; expected only with a nats:// url', 'key'),
+  );
 }
 
 function checkTls(tls: Mapping | undefined, path: Path): Problem[] {
@@ -72,26 +82,28 @@ function checkTls(tls: Mapping | undefined, path: Path): Problem[] {
 
 function checkRoute(route: Mapping, path: Path, root: Mapping): Problem[] {
   const problems: Problem[] = [];
-  const mode = route['mode'] ?? 'await';
+  // A mode that is not known has its own error.
+  const mode = route['mode'] === undefined ? 'await' : routeModes.find((known) => known === route['mode']);
   const only = (key: string, modes: readonly RouteMode[], otherwise: string) => {
-    const isKnown = routeModes.some((known) => known === mode);
-    if (route[key] === undefined || !isKnown || modes.some((allowed) => allowed === mode)) return;
+    if (route[key] === undefined || mode === undefined || modes.includes(mode)) return;
     const expected = `expected only with mode: ${modes.join(' or ')}`;
-    problems.push(wrong([...path, key], `${otherwise} with mode: ${String(mode)}; ${expected}`, 'key'));
+    problems.push(wrong([...path, key], `${otherwise} with mode: ${mode}; ${expected}`, 'key'));
   };
   only('callback', ['async'], 'is never called');
   only('topic', ['broadcast'], 'means nothing');
   only('orderBy', ['await', 'async'], 'keeps no order');
 
-  const url = listOf(root['inbound']).some((entry) => mapOf(entry)?.['url'] !== undefined);
-  if (route['callback'] !== undefined && mode === 'async' && !url) {
-    problems.push(wrong([...path, 'callback'], 'has nowhere to go; expected an inbound entry with the url of this service'));
+  if (route['callback'] !== undefined && mode === 'async' && !hasInboundUrl(root)) {
+    problems.push(
+      wrong([...path, 'callback'], 'has nowhere to go; expected an inbound entry with the url of this service'),
+    );
   }
 
   const host = mapOf(route['match'])?.['host'];
   const isDurable = mode === 'await' || mode === 'async';
-  if (isDurable && route['service'] === undefined && typeof host === 'string' && peerOf(host) === 'impossible') {
-    const message = `"${host}" cannot be the name of a service; expected the peer’s name in service (or one like payments here)`;
+  const isHost = typeof host === 'string' && hostPattern.pattern.test(host);
+  if (isDurable && route['service'] === undefined && isHost && peerOf(host) === 'impossible') {
+    const message = `"${host}" cannot be the name of a service; expected the peer’s name in service, or a host such as payments`;
     problems.push(wrong([...path, 'match', 'host'], message));
   }
   return problems;
@@ -126,7 +138,7 @@ function checkSubscription(entry: Mapping, path: Path, root: Mapping): Problem[]
   if (entry['topic'] === undefined && entry['call'] === undefined) {
     problems.push(wrong(path, 'wants nothing; expected topic or call'));
   }
-  if (entry['url'] === undefined && listOf(root['inbound']).every((inbound) => mapOf(inbound)?.['url'] === undefined)) {
+  if (entry['url'] === undefined && !hasInboundUrl(root)) {
     problems.push(wrong(path, 'has nowhere to deliver to; expected url here, or an inbound entry with one'));
   }
   return problems;
@@ -134,15 +146,15 @@ function checkSubscription(entry: Mapping, path: Path, root: Mapping): Problem[]
 
 function checkUnique(entries: unknown, section: string, key: string, fallback?: unknown): Problem[] {
   const first = new Map<unknown, number>();
-  return listOf(entries).flatMap((entry, index) => {
-    const value = mapOf(entry)?.[key] ?? fallback;
-    if (value === undefined || mapOf(entry) === undefined) return [];
+  return mapsOf(entries).flatMap(([entry, index]) => {
+    const value = entry[key] ?? fallback;
+    if (typeof value !== 'string') return [];
     const earlier = first.get(value);
     if (earlier === undefined) {
       first.set(value, index);
       return [];
     }
-    const message = `"${String(value)}" is already the ${key} of ${section}[${earlier}]; expected each ${key} once`;
+    const message = `"${value}" is already the ${key} of ${section}[${earlier}]; expected each ${key} once`;
     return [wrong([...section.split('.'), index, key], message)];
   });
 }
@@ -187,7 +199,8 @@ function checkListeners(root: Mapping): Problem[] {
 
 function checkAdmin(root: Mapping): Problem[] {
   const [listener] = adminListener(root);
-  if (listener === undefined || isLoopback(listener.address) || mapOf(root['admin'])?.['token'] !== undefined) return [];
+  if (listener === undefined || isLoopback(listener.address) || mapOf(root['admin'])?.['token'] !== undefined)
+    return [];
   const message = 'can be reached from other machines; expected a token in admin.token, or a loopback address';
   return [wrong(['admin', 'listen'], message)];
 }

@@ -1,42 +1,42 @@
-import { isAlias, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
-import type { Document, Node, Pair, YAMLMap } from 'yaml';
+import { Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
+import type { Node, Pair, YAMLError, YAMLMap } from 'yaml';
 
 export type Path = readonly (string | number)[];
 
 /** A parsed YAML file that knows where its values stand. Offsets are those of the text that was parsed. */
 export interface ConfigDocument {
-  /** The plain value; undefined where the text is not YAML. */
+  /** The plain value; undefined where the text is empty, or not YAML. */
   readonly value: unknown;
   readonly problems: readonly { readonly offset: number; readonly message: string }[];
   /** Start and end of what stands at `path`, or of the innermost mapping or list around it that is there. */
   range(path: Path): { start: number; end: number; isScalar: boolean };
   /** The same for the key itself. */
   keyRange(path: Path): { start: number; end: number };
-  /** The path of the innermost value that the offset is in. */
+  /** The path of the innermost value that the offset is in; empty where the text is not YAML. */
   pathAt(offset: number): Path;
 }
 
 /** Parses YAML 1.2 with anchors and merge keys (`<<`). Never throws. */
 export function parseConfig(text: string): ConfigDocument {
   const document = parseDocument(text, { prettyErrors: false, stringKeys: true, merge: true });
-  const problems = [...document.errors, ...document.warnings].map((error) => ({
-    offset: error.pos[0],
-    message: error.code === 'DUPLICATE_KEY' ? 'this key is already there; expected each key once' : readable(error.message),
-  }));
-  // A duplicate key leaves a tree that can be checked; after any other error the tree is a guess.
-  const broken = document.errors.some(({ code }) => code !== 'DUPLICATE_KEY');
-  let value: unknown;
-  try {
-    value = broken ? undefined : document.toJS();
-  } catch (error) {
-    // Unresolved aliases, and aliases that multiply beyond reason.
-    problems.push({ offset: 0, message: readable(error instanceof Error ? error.message : String(error)) });
-  }
   const root = document.contents;
+  // A duplicate key leaves a tree that can be checked; after any other error the tree is a guess.
+  const isBroken = document.errors.some(({ code }) => code !== 'DUPLICATE_KEY');
+  const problems = [...firstOfEachLine(document.errors, text), ...document.warnings].map(problemOf);
+  const strayAliases = isBroken ? [] : unresolvedAliases(document);
+  let value: unknown;
+  if (!isBroken && strayAliases.length === 0) {
+    try {
+      value = document.toJS() ?? undefined;
+    } catch (error) {
+      // Aliases of aliases that multiply beyond reason.
+      problems.push({ offset: 0, message: readable(error instanceof Error ? error.message : String(error)) });
+    }
+  }
 
   return {
     value,
-    problems,
+    problems: [...problems, ...strayAliases],
     range(path) {
       const { node } = walk(document, root, path);
       return { ...rangeOf(node), isScalar: isScalar(node) };
@@ -46,13 +46,42 @@ export function parseConfig(text: string): ConfigDocument {
       const pair = parent.found && isMap(parent.node) ? pairOf(document, parent.node, path.at(-1)!) : undefined;
       return rangeOf(isNode(pair?.key) ? pair.key : parent.node);
     },
-    pathAt: (offset) => pathAt(root, offset),
+    pathAt: (offset) => (isBroken ? [] : pathAt(root, offset)),
   };
+}
+
+/** One slip of the pen makes many errors behind it on its line, which say nothing more. */
+function firstOfEachLine(errors: readonly YAMLError[], text: string): YAMLError[] {
+  const position = positions(text);
+  const seen = new Set<number>();
+  return errors.filter(({ pos }) => {
+    const { line } = position(pos[0]);
+    return seen.size < seen.add(line).size;
+  });
+}
+
+function problemOf({ code, pos, message }: YAMLError): { offset: number; message: string } {
+  const offset = pos[0];
+  if (code === 'DUPLICATE_KEY') return { offset, message: 'is already there; expected each key once' };
+  if (code === 'MULTIPLE_DOCS') return { offset, message: 'a second document begins here; expected one in each file' };
+  return { offset, message: readable(message) };
 }
 
 function readable(message: string): string {
   const first = message.replaceAll(/\s+/g, ' ').trim();
   return `this is not YAML: ${first.charAt(0).toLowerCase()}${first.slice(1)}`;
+}
+
+function unresolvedAliases(document: Document): { offset: number; message: string }[] {
+  const stray: { offset: number; message: string }[] = [];
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      const message = `no anchor &${alias.source} stands before this; expected one, or quotes around text with a * in front`;
+      stray.push({ offset: rangeOf(alias).start, message });
+    },
+  });
+  return stray;
 }
 
 function rangeOf(node: Node | null): { start: number; end: number } {
@@ -102,11 +131,11 @@ function pathAt(root: unknown, offset: number): Path {
   for (;;) {
     let next: unknown;
     if (isMap(node)) {
-      const pair = node.items.find((pair) => isPair(pair) && (inside(pair.key) || inside(pair.value)));
+      const pair = node.items.findLast(({ key, value }) => inside(key) || inside(value));
       if (isScalar(pair?.key)) path.push(String(pair.key.value));
       next = inside(pair?.value) ? pair?.value : undefined;
     } else if (isSeq(node)) {
-      const index = node.items.findIndex(inside);
+      const index = node.items.findLastIndex(inside);
       if (index >= 0) path.push(index);
       next = node.items[index];
     }
@@ -135,4 +164,15 @@ export function writePath(path: Path): string {
       return index === 0 ? step : `.${step}`;
     })
     .join('');
+}
+
+/** A plain value as YAML for people: lists of single words on one line. */
+export function writeYaml(value: unknown): string {
+  const document = new Document(value);
+  visit(document, {
+    Seq(_, list) {
+      list.flow = list.items.every(isScalar);
+    },
+  });
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false, singleQuote: true });
 }

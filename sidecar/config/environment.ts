@@ -74,7 +74,9 @@ export function substitute(source: string, env: NodeJS.ProcessEnv): Substituted 
 function valueOf(reference: string, env: NodeJS.ProcessEnv): { value: string } | { problem: string } {
   const [, variable, fallback] = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/.exec(reference) ?? [];
   if (variable === undefined) {
-    return { problem: `"\${${reference}}" is not a variable; expected \${NAME} or \${NAME:-default} ($\${ for the text \${)` };
+    return {
+      problem: `"\${${reference}}" is not a variable; expected \${NAME} or \${NAME:-default} ($\${ for the text \${)`,
+    };
   }
   if (fallback?.includes('${')) return { problem: 'a default cannot hold another variable' };
   const value = env[variable];
@@ -83,13 +85,15 @@ function valueOf(reference: string, env: NodeJS.ProcessEnv): { value: string } |
   return { problem: `the environment variable ${variable} is not set; set it, or write a default: \${${variable}:-…}` };
 }
 
+/** What the lexer puts between the pieces of the source: a document begins, a flow ends in error, a scalar follows. */
+const marks: ReadonlySet<string> = new Set(['\u0002', '\u0018', '\u001f']);
+
 /** Where the comments are, found by YAML's own lexer: a `#` in quotes or in a block of text begins none. */
 function commentRanges(source: string): [start: number, end: number][] {
   const ranges: [number, number][] = [];
   let offset = 0;
   for (const token of new Lexer().lex(source)) {
-    // The lexer marks document starts, flow ends and scalars with control characters that are not in the source.
-    if (/^[\u0002\u0018\u001f]$/.test(token)) continue;
+    if (marks.has(token)) continue;
     if (token.startsWith('#')) ranges.push([offset, offset + token.length]);
     offset += token.length;
   }

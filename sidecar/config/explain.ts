@@ -1,20 +1,13 @@
 import { listenAddress } from './addresses.ts';
-import type {
-  BrokerConfig,
-  Config,
-  InboundConfig,
-  OutboundConfig,
-  RouteConfig,
-  SubscriptionConfig,
-} from './config.ts';
+import type { BrokerConfig, Config, InboundConfig, OutboundConfig, RouteConfig, SubscriptionConfig } from './config.ts';
 import { callTarget, orderKey, statusRange, subscriptionStart } from './requests.ts';
 import { duration, durationRange, rate, size } from './units.ts';
 
 /** What stands in place of a secret. */
-export const mask = '***';
+const mask = '***';
 
 /** A plain value, as in JSON. */
-export type Plain = string | number | boolean | readonly Plain[] | { readonly [key: string]: Plain };
+type Plain = string | number | boolean | readonly Plain[] | { readonly [key: string]: Plain };
 type PlainMapping = { readonly [key: string]: Plain };
 
 /**

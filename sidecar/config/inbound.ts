@@ -47,7 +47,7 @@ export const inboundSchema = mapping({
   rate: key(
     written(rate).exactOptional(),
     'Attempts per second, minute or hour, per sidecar.',
-    'only the service’s owner knows one',
+    'no limit, as only the service’s owner knows one',
   ),
   timeout,
   health: key(
@@ -69,6 +69,7 @@ const subscribedCalls = mapping({
   status: key(
     oneOrMore(
       z.union([written(statusRange), wholeNumber(100, 599).transform((status) => ({ from: status, to: status }))]),
+      'status or list of statuses',
       'a status such as 201, a class such as 2xx, or a list of them',
     ).exactOptional(),
     'Status of the answer: one, a class such as `2xx`, or a list.',
@@ -111,7 +112,6 @@ export const subscriptionSchema = mapping({
   secret: key(
     secretText(webhookSecret).exactOptional(),
     'Secret for a Standard Webhooks signature on each delivery, best as `"${HOOK_SECRET}"`.',
-    'deliveries stay on the machine and need no signature',
+    'no signature, as deliveries stay on the machine',
   ),
 });
-

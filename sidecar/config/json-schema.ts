@@ -5,6 +5,8 @@ import { configSchema } from './schema.ts';
 /** The part of JSON Schema that zod writes for this configuration; `reason` is ours. */
 export interface JsonSchema {
   $schema?: string;
+  $ref?: string;
+  $defs?: Record<string, JsonSchema>;
   title?: string;
   description?: string;
   reason?: string;
@@ -39,10 +41,10 @@ export interface DescribedKey {
 
 /** Every key, in the order of the schema, each mapping before what is in it. */
 export function describedKeys(schema: JsonSchema = describeConfig(), prefix = ''): DescribedKey[] {
-  const inside = (schema: JsonSchema, path: string): DescribedKey[] => [
-    ...(schema.anyOf ?? []).flatMap((branch) => inside(branch, path)),
-    ...(schema.items ? inside(schema.items, `${path}[]`) : []),
-    ...describedKeys(schema, `${path}.`),
+  const inside = (value: JsonSchema, path: string): DescribedKey[] => [
+    ...(value.anyOf ?? []).flatMap((branch) => inside(branch, path)),
+    ...(value.items ? inside(value.items, `${path}[]`) : []),
+    ...describedKeys(value, `${path}.`),
   ];
   return Object.entries(schema.properties ?? {}).flatMap(([name, child]) => [
     { path: prefix + name, name, schema: child, required: schema.required?.includes(name) ?? false },
@@ -71,7 +73,7 @@ function branches(schema: JsonSchema): JsonSchema[] {
  * variable may stand too.
  */
 export function editorSchema(): JsonSchema {
-  return { ...(forEditors(describeConfig()) as JsonSchema), $defs: { variable } } as JsonSchema;
+  return { ...forEditors(describeConfig()), $defs: { variable } };
 }
 
 const variable: JsonSchema = {
@@ -83,7 +85,8 @@ const variable: JsonSchema = {
 
 function forEditors(schema: JsonSchema): JsonSchema {
   const { reason, description, ...rest } = schema;
-  const help = [description, reason && `Default: ${reason}.`];
+  const why = rest.default === undefined ? 'Without it' : 'Why this default';
+  const help = [description, reason && `${why}: ${reason}.`];
   const copy: JsonSchema = {
     ...(description !== undefined && { description: help.filter(Boolean).join('\n\n') }),
     ...rest,
@@ -97,13 +100,14 @@ function forEditors(schema: JsonSchema): JsonSchema {
     }),
   };
   const takesAnyText = copy.type === 'string' && copy.pattern === undefined && copy.enum === undefined;
-  const isScalar = copy.enum !== undefined || copy.const !== undefined || /^(string|integer|number|boolean)$/.test(copy.type ?? '');
+  const isScalar =
+    copy.enum !== undefined || copy.const !== undefined || /^(string|integer|number|boolean)$/.test(copy.type ?? '');
   if (!isScalar || takesAnyText) return copy;
   const { title, description: text, default: value, ...constraint } = copy;
   return {
     ...(title !== undefined && { title }),
     ...(text !== undefined && { description: text }),
     ...(value !== undefined && { default: value }),
-    anyOf: [constraint, { $ref: '#/$defs/variable' } as JsonSchema],
+    anyOf: [constraint, { $ref: '#/$defs/variable' }],
   };
 }

@@ -1,17 +1,20 @@
 import { closest, distance } from 'fastest-levenshtein';
 import * as z from 'zod';
-import { NotationError } from './notation.ts';
+import { NotationError, quote } from './notation.ts';
 import type { Notation } from './notation.ts';
 
 /** What the JSON Schema carries beyond the standard: editors ignore it, the documentation shows it. */
 interface KeyNotes {
   /** For people, as Markdown. */
   description: string;
-  /** Why the default is what it is, or why there is none. */
+  /** Why the default is what it is; where there is none, what holds without the key. */
   reason?: string;
 }
 
-/** A key with its meaning and the reason for its default; both go into the JSON Schema and the documentation. */
+/**
+ * A key with its meaning and the reason for its default (where it has none: what holds without it). Both go into the
+ * JSON Schema and the documentation.
+ */
 export function key<S extends z.ZodType>(schema: S, description: string, reason?: string): S {
   const notes: KeyNotes = { description, ...(reason !== undefined && { reason }) };
   return schema.meta({ ...notes });
@@ -45,7 +48,7 @@ export function name(what: string, pattern: RegExp, allowed: string) {
     allowed,
     pattern,
     parse(text) {
-      if (!pattern.test(text)) throw new NotationError(`"${text}" is not ${what}; expected ${allowed}`);
+      if (!pattern.test(text)) throw new NotationError(`${quote(text)} is not ${what}; expected ${allowed}`);
       return text;
     },
     format: (value) => value,
@@ -90,12 +93,13 @@ export function list<S extends z.ZodType>(item: S, what: string) {
 }
 
 /** One value, or a list of them that is not empty; always read as a list. */
-export function oneOrMore<S extends z.ZodType>(item: S, what: string) {
+export function oneOrMore<S extends z.ZodType>(item: S, title: string, what: string) {
   return z
     .union([item, z.array(item).min(1, { error: () => `is an empty list; expected ${what}` })], {
       error: ({ input }) => unfit(input, what),
     })
-    .transform((value): z.output<S>[] => (Array.isArray(value) ? value : [value]));
+    .transform((value): z.output<S>[] => (Array.isArray(value) ? value : [value]))
+    .meta({ title });
 }
 
 /** What is wrong with a value of a wrong kind, and what is allowed. */
@@ -107,16 +111,27 @@ export function unfit(input: unknown, allowed: string, secret = false): string {
 
 function show(input: unknown): string {
   if (Array.isArray(input)) return 'a list';
-  if (typeof input === 'object') return 'a mapping';
-  return typeof input === 'string' ? `"${input}"` : `the ${typeof input} ${String(input)}`;
+  switch (typeof input) {
+    case 'string':
+      return quote(input);
+    case 'number':
+    case 'boolean':
+      return `the ${typeof input} ${input}`;
+    default:
+      return 'a mapping';
+  }
 }
 
 /** `; did you mean …?` where one of `candidates` is near enough to be a slip of the pen, else nothing. */
 export function suggestion(input: unknown, candidates: readonly string[]): string {
   if (typeof input !== 'string' || candidates.length === 0) return '';
   const lowered = input.toLowerCase();
-  const nearest = closest(lowered, candidates.map((candidate) => candidate.toLowerCase()));
-  const candidate = candidates.find((candidate) => candidate.toLowerCase() === nearest)!;
-  const near = distance(lowered, nearest) <= Math.max(1, Math.floor(candidate.length / 3));
-  return near ? `; did you mean ${candidate}?` : '';
+  const nearest = closest(
+    lowered,
+    candidates.map((candidate) => candidate.toLowerCase()),
+  );
+  const meant = candidates.find((candidate) => candidate.toLowerCase() === nearest)!;
+  // Two letters swapped are a distance of two; a short word is near to too many others for that.
+  const slips = meant.length <= 3 ? 1 : Math.max(2, Math.floor(meant.length / 3));
+  return distance(lowered, nearest) <= slips || lowered.startsWith(nearest) ? `; did you mean ${meant}?` : '';
 }

@@ -1,16 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { checkCoherence } from './coherence.ts';
-import type { Config, LogLevel } from './config.ts';
+import type { Config } from './config.ts';
 import { parseConfig, positions, writePath } from './document.ts';
 import type { ConfigDocument } from './document.ts';
 import { substitute } from './environment.ts';
 import { checkFiles, namedFiles, readFailure } from './files.ts';
 import { describeIssue, problemsOf } from './issues.ts';
 import type { Problem } from './issues.ts';
-import { unfit } from './key.ts';
 import { resolveConfig } from './resolve.ts';
-import { configSchema, logLevels } from './schema.ts';
+import { configSchema } from './schema.ts';
 
 export type LoadResult =
   | {
@@ -42,7 +41,7 @@ export function formatConfigError({ file, line, column, path, message }: ConfigE
 
 /**
  * Reads a configuration file, and finds all its mistakes at once. Never throws for what is in the file or for a file
- * that cannot be read. `HOLDLINE_LOG_LEVEL` goes before `telemetry.log.level`.
+ * that cannot be read.
  * @param file as the user named it; errors repeat it like that
  */
 export function loadConfig(file: string, env: NodeJS.ProcessEnv): LoadResult {
@@ -65,6 +64,8 @@ export function readConfig(text: string, file: string, env: NodeJS.ProcessEnv): 
   const found: (ConfigError & { readonly offset: number })[] = [];
   const report = (offset: number, path: string, message: string) => {
     const original = substituted.original(offset);
+    // What an alias repeats is one mistake.
+    if (found.some((other) => other.offset === original && other.message === message)) return;
     found.push({ file, ...position(original), path: path || '(file)', message, offset: original });
   };
 
@@ -78,17 +79,12 @@ export function readConfig(text: string, file: string, env: NodeJS.ProcessEnv): 
     if (isScalar && substituted.isUnknown(start, end)) continue;
     report(start, writePath(problem.path), problem.message);
   }
-  const level = logLevelOf(env);
-  if (level === 'unknown') {
-    report(0, 'HOLDLINE_LOG_LEVEL', unfit(env['HOLDLINE_LOG_LEVEL'], `one of ${logLevels.join(', ')}`));
-  }
 
-  if (found.length > 0 || checked?.config === undefined || level === 'unknown') {
-    const errors = found.sort((a, b) => a.offset - b.offset).map(({ offset: _, ...error }) => error);
+  if (found.length > 0 || checked?.config === undefined) {
+    const errors = found.toSorted((a, b) => a.offset - b.offset).map(({ offset: _, ...error }) => error);
     return { ok: false, errors, text };
   }
-  const config = level === undefined ? checked.config : withLogLevel(checked.config, level);
-  return { ok: true, config: deepFreeze(config), text, files: [resolve(file), ...checked.files] };
+  return { ok: true, config: deepFreeze(checked.config), text, files: [resolve(file), ...checked.files] };
 }
 
 /** A file of comments alone is valid YAML, and means nothing. */
@@ -113,16 +109,6 @@ function check(value: unknown, folder: string): { problems: Problem[]; config?: 
 function placeOf({ path, at }: Problem, document: ConfigDocument): { start: number; end: number; isScalar: boolean } {
   if (at === 'key') return { ...document.keyRange(path), isScalar: true };
   return document.range(path);
-}
-
-function logLevelOf(env: NodeJS.ProcessEnv): LogLevel | 'unknown' | undefined {
-  const wanted = env['HOLDLINE_LOG_LEVEL'];
-  if (!wanted) return undefined;
-  return logLevels.find((level) => level === wanted.toLowerCase()) ?? 'unknown';
-}
-
-function withLogLevel(config: Config, level: LogLevel): Config {
-  return { ...config, telemetry: { ...config.telemetry, log: { level } } };
 }
 
 function deepFreeze<T>(value: T): T {

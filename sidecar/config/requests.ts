@@ -83,13 +83,12 @@ export const orderKey: Notation<OrderKey> = {
   },
   format(value) {
     switch (value.kind) {
-      case 'header':
-      case 'query':
-        return `${value.kind}:${value.name}`;
       case 'path':
         return `path:${value.segment}`;
       case 'json':
         return `json:${value.pointer}`;
+      default:
+        return `${value.kind}:${value.name}`;
     }
   },
 };

@@ -31,7 +31,11 @@ export function nameRoutes<R extends Pick<RouteConfig, 'match' | 'service' | 'mo
 
 function derivedName({ match, service, mode }: Pick<RouteConfig, 'match' | 'service' | 'mode'>): string {
   const parts = [service ?? match.host ?? '', ...(match.method ?? []), match.path ?? ''];
-  const words = parts.join('-').toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-+|-+$/g, '');
+  const words = parts
+    .join('-')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '');
   // Room for a number that makes it unique.
   return (words === '' ? mode : words).slice(0, 56).replace(/-+$/, '');
 }

@@ -14,7 +14,7 @@ export const matchKeys = {
     'matches every host',
   ),
   method: key(
-    oneOrMore(written(method), 'a method, or a list of them').exactOptional(),
+    oneOrMore(written(method), 'method or list of methods', 'a method, or a list of them').exactOptional(),
     'One method or a list of them.',
     'matches every method',
   ),
@@ -169,7 +169,7 @@ export const outboundSchema = mapping({
     'a sidecar changes nothing that it was not told to change',
   ),
   limits: key(limits.prefault({}), 'Past these, new calls are refused with 503 `overloaded`.'),
-  routes: key(list(route, 'routes').default([]), 'What becomes durable, and how; the first match wins.'),
+  routes: key(list(route, 'routes').prefault([]), 'What becomes durable, and how; the first match wins.'),
   hosts: key(
     z.record(keyWritten(hostName), written(httpUrl)).prefault({}),
     'Where pass-through traffic for a host name really goes.',

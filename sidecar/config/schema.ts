@@ -18,15 +18,13 @@ const admin = mapping({
   token: key(
     secretText().exactOptional(),
     'Bearer token that the admin listener asks for.',
-    'on loopback none is needed',
+    'none is asked for, which only a loopback address may do',
   ),
 });
 
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
-
 const log = mapping({
   level: key(
-    choice(logLevels).default('info'),
+    choice(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     'From which level on log lines are written. The environment variable `HOLDLINE_LOG_LEVEL` goes before it.',
     'starts, stops, dead letters and trouble; one line per call is `debug`',
   ),
@@ -36,7 +34,7 @@ const telemetry = mapping({
   otlp: key(
     written(httpUrl).exactOptional(),
     'Base URL of an OTLP/HTTP receiver for traces and metrics. The `OTEL_*` environment variables work too.',
-    'traces cost time and need a receiver; `/metrics` is always there',
+    'no traces, as they cost time and need a receiver; `/metrics` is always there',
   ),
   log: key(log.prefault({}), 'The log on stderr.'),
 });
@@ -58,14 +56,18 @@ export const configSchema = mapping({
       'and options.',
     'a guess could store calls where nobody takes them',
   ),
-  outbound: key(outboundSchema.exactOptional(), 'Calls that the service makes.', 'the service makes no calls'),
+  outbound: key(
+    outboundSchema.exactOptional(),
+    'Calls that the service makes.',
+    'no port opens for calls of the service',
+  ),
   inbound: key(
-    list(inboundSchema, 'inbound services').default([]),
+    list(inboundSchema, 'inbound services').prefault([]),
     'Calls made to the service.',
-    'the service is not called',
+    'a service that only calls others needs none',
   ),
   subscribe: key(
-    list(subscriptionSchema, 'subscriptions').default([]),
+    list(subscriptionSchema, 'subscriptions').prefault([]),
     'Broadcast events, and other services’ calls, that the service wants.',
   ),
   admin: key(admin.prefault({}), 'The admin listener; always open.'),

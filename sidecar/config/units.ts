@@ -3,11 +3,11 @@ import type { Notation } from './notation.ts';
 
 const day = 86_400_000;
 
-/** Largest first: `format` takes the first one that divides the value. */
+/** Largest first: `format` takes the first one that divides the value and is in use: people say 24h and 60s. */
 const timeUnits = [
-  ['d', day],
+  ['d', day, 2 * day],
   ['h', 3_600_000],
-  ['m', 60_000],
+  ['m', 60_000, 120_000],
   ['s', 1000],
   ['ms', 1],
 ] as const;
@@ -20,7 +20,7 @@ const sizeUnits = [
   ['B', 1],
 ] as const;
 
-type Units = readonly (readonly [name: string, value: number])[];
+type Units = readonly (readonly [name: string, value: number, inUseFrom?: number])[];
 
 function readQuantity(text: string, units: Units, self: Pick<Notation<unknown>, 'what' | 'allowed'>): number {
   const [, digits, name] = /^(\d+) ?([A-Za-z]+)$/.exec(text) ?? [];
@@ -30,7 +30,7 @@ function readQuantity(text: string, units: Units, self: Pick<Notation<unknown>, 
 }
 
 function writeQuantity(value: number, units: Units): string {
-  const [name, factor] = units.find(([, factor]) => value % factor === 0 && value > 0) ?? units.at(-1)!;
+  const [name, factor] = units.find(([, unit, from = unit]) => value % unit === 0 && value >= from) ?? units.at(-1)!;
   return `${value / factor}${name}`;
 }
 
@@ -82,7 +82,9 @@ export const durationRange: Notation<{ min: number; max: number }> = {
     if (!shortest || !longest || rest.length > 0) throw malformed(text, durationRange);
     const [min, max] = [wait.parse(shortest), wait.parse(longest)];
     if (min > max) {
-      throw new NotationError(`${quote(text)} starts above its end; expected the shorter one first: ${longest}..${shortest}`);
+      throw new NotationError(
+        `${quote(text)} starts above its end; expected the shorter one first: ${longest}..${shortest}`,
+      );
     }
     return { min, max };
   },

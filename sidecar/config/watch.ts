@@ -1,18 +1,21 @@
-import { watch } from 'node:fs';
+import { readFileSync, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { readFailure } from './files.ts';
 
 export interface WatchOptions {
   readonly file: string;
-  /** The text that is in use. The file is "changed" when it says something else. */
-  readonly text: string;
-  /** Gets the new text, once for each change, when the file has been quiet for a moment. Must not throw. */
-  onChange(text: string): void;
-  /** Something that keeps changes from being seen at once, or at all; worth a log line. Must not throw. */
-  onProblem(message: string): void;
+  /** Called once for each change, when the folder has been quiet for a moment. Must not throw. */
+  readonly onChange: () => void;
   /** Ends the watch. */
   readonly signal: AbortSignal;
+  /**
+   * The text that is in use, as `loadConfig` gave it. Without it, it is what the file says now, and a change between
+   * loading and watching goes unseen.
+   */
+  readonly text?: string;
+  /** Something that keeps changes from being seen soon, or at all; worth a log line. Must not throw. */
+  readonly onProblem?: (message: string) => void;
   /** How long the folder must be quiet before the file is read, ms. */
   readonly quiet?: number;
   /** Pause between two looks that need no notice from the system, ms. */
@@ -29,72 +32,83 @@ export interface WatchOptions {
  * do not come on every file system, nor from a link's far end, so the file is looked at every few seconds as well.
  */
 export function watchConfig(options: WatchOptions): void {
-  const { onChange, onProblem, signal, quiet = 100, lookEvery = 5000 } = options;
+  const { onChange, signal, quiet = 100, lookEvery = 5000 } = options;
   if (signal.aborted) return;
   const file = resolve(options.file);
-  let known = options.text;
-  let problem: string | undefined;
+  const tell = onceInARow((message) => options.onProblem?.(message));
+
+  let known = options.text ?? textNow(file);
+  const look = oneAtATime(async () => {
+    const text = await readFile(file, 'utf8').catch((error: unknown) => {
+      if (!signal.aborted) tell(`${file} ${readFailure(error)}; the configuration in use stays`);
+    });
+    if (signal.aborted || text === undefined) return;
+    tell(undefined);
+    if (text === known) return;
+    known = text;
+    onChange();
+  });
+
   let settled: NodeJS.Timeout | undefined;
-  let reading = false;
-  let again = false;
-
-  const tell = (message: string | undefined) => {
-    // Once for each problem, not at every look.
-    if (message !== undefined && message !== problem) onProblem(message);
-    problem = message;
-  };
-
-  const look = async (): Promise<void> => {
-    if (reading) {
-      again = true;
-      return;
-    }
-    reading = true;
-    do {
-      again = false;
-      const text = await readFile(file, 'utf8').catch((error: unknown) => {
-        if (!signal.aborted) tell(`${file} ${readFailure(error)}; the configuration in use stays`);
-        return undefined;
-      });
-      if (signal.aborted) return;
-      if (text === undefined) continue;
-      tell(undefined);
-      if (text === known) continue;
-      known = text;
-      onChange(text);
-    } while (again);
-    reading = false;
-  };
-
-  const soon = () => {
-    clearTimeout(settled);
-    settled = setTimeout(() => void look(), quiet);
-  };
-
-  const notices = watchFolder(file, soon, onProblem);
-  const regularly = setInterval(() => void look(), lookEvery);
-  signal.addEventListener(
-    'abort',
+  const stopNotices = watchFolder(
+    dirname(file),
     () => {
-      notices?.close();
-      clearInterval(regularly);
       clearTimeout(settled);
+      settled = setTimeout(look, quiet);
     },
-    { once: true },
+    (error) => tell(`changes of ${file} are noticed late, as its folder cannot be watched: ${error.message}`),
   );
+  const regularly = setInterval(look, lookEvery);
+  const stop = () => {
+    stopNotices();
+    clearInterval(regularly);
+    clearTimeout(settled);
+  };
+  signal.addEventListener('abort', stop, { once: true });
 }
 
-/** Any change in the folder is taken as a hint: with links it has another name than the file's. */
-function watchFolder(file: string, onHint: () => void, onProblem: (message: string) => void) {
-  const slower = (error: unknown) =>
-    onProblem(
-      `changes of ${basename(file)} are noticed a few seconds late, as its folder cannot be watched: ` +
-        (error instanceof Error ? error.message : String(error)),
-    );
+function textNow(file: string): string | undefined {
   try {
-    return watch(dirname(file), onHint).on('error', slower);
-  } catch (error) {
-    slower(error);
+    return readFileSync(file, 'utf8');
+  } catch {
+    // Not there yet: then its appearance is the change.
     return undefined;
   }
+}
+
+/** Any change in the folder is a hint: with links, what changed has another name than the file. */
+function watchFolder(folder: string, onHint: () => void, onError: (error: Error) => void): () => void {
+  try {
+    const watcher = watch(folder, onHint).on('error', onError);
+    return () => watcher.close();
+  } catch (error) {
+    onError(error instanceof Error ? error : new Error(String(error)));
+    return () => {};
+  }
+}
+
+/** A wish while it runs makes it run once more. A task that rejects is a defect, and ends in an unhandled rejection. */
+function oneAtATime(task: () => Promise<void>): () => void {
+  let running: Promise<void> | undefined;
+  let again = false;
+  const run = async () => {
+    do {
+      again = false;
+      await task();
+    } while (again);
+    running = undefined;
+  };
+  return () => {
+    again = true;
+    running ??= run();
+  };
+}
+
+/** Passes on a message unless it is the one before; `undefined` forgets it. */
+function onceInARow(tell: (message: string) => void): (message: string | undefined) => void {
+  let last: string | undefined;
+  return (message) => {
+    if (message !== undefined && message !== last) tell(message);
+    last = message;
+  };
 }
