@@ -123,10 +123,7 @@ export class App {
    */
   async drain(limitMs: number): Promise<void> {
     this.#phase = 'stopping';
-    await this.#settle('drain', [
-      this.#outbound?.drain(limitMs),
-      ...[...this.#inbound.values()].map(({ room }) => room.drain(limitMs)),
-    ]);
+    await this.#settle('drain', this.#drained(limitMs));
   }
 
   /** Closes everything that is open. */
@@ -134,12 +131,14 @@ export class App {
     this.#phase = 'stopping';
     this.#closing.abort();
     // A start that failed half-way has open listeners here; after `drain` these have nothing left to do.
-    await this.#settle('stop', [
-      this.#outbound?.drain(0),
-      ...[...this.#inbound.values()].map(({ room }) => room.drain(0)),
-    ]);
-    await this.#settle('stop', [this.#broker?.close(closeLimit)]);
+    await this.#settle('stop', this.#drained(0));
+    if (this.#broker !== undefined) await this.#settle('stop', [this.#broker.close(closeLimit)]);
     await this.#settle('stop', [this.#admin.close()]);
+  }
+
+  #drained(limitMs: number): Promise<void>[] {
+    const inbound = [...this.#inbound.values()].map(({ room }) => room.drain(limitMs));
+    return this.#outbound === undefined ? inbound : [this.#outbound.drain(limitMs), ...inbound];
   }
 
   async #applyOutbound(next: Config): Promise<void> {
@@ -203,7 +202,7 @@ export class App {
   }
 
   /** One part that fails to end must not keep the others from ending. */
-  async #settle(where: string, work: readonly (Promise<unknown> | undefined)[]): Promise<void> {
+  async #settle(where: string, work: readonly Promise<void>[]): Promise<void> {
     for (const result of await Promise.allSettled(work)) {
       if (result.status === 'rejected') trouble.publish({ where, error: toError(result.reason) });
     }

@@ -128,7 +128,9 @@ export function deadLetterTable(letters: readonly DeadLetter[]): string {
 }
 
 async function show(id: string, options: SomeOptions): Promise<void> {
-  const letter = await withBroker(options, async ({ operator }) => (isCallId(id) ? operator.deadLetter(id) : undefined));
+  const letter = await withBroker(options, async ({ operator }) =>
+    isCallId(id) ? operator.deadLetter(id) : undefined,
+  );
   if (letter === undefined) throw new CommandFailed(unknownLetter(id));
   if (options.json) printJson(deadLetterJson(letter));
   else print(tellDeadLetter(letter));
@@ -144,7 +146,9 @@ async function replay(ids: readonly string[], options: ReplayOptions): Promise<v
     const chosen = ids.length > 0 ? unique(ids) : await everyId(operator, options);
     const { done, unknown } = await paced(chosen, dryRun ? undefined : rate, async (id) => {
       if (!isCallId(id)) return false;
-      const happened = dryRun ? (await operator.deadLetter(id)) !== undefined : (await operator.replay(id)) === 'replayed';
+      const happened = dryRun
+        ? (await operator.deadLetter(id)) !== undefined
+        : (await operator.replay(id)) === 'replayed';
       if (happened && !json) print(`${dryRun ? 'would replay' : 'replayed'} ${id}`);
       return happened;
     });

@@ -32,7 +32,12 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
   const lines = [head, ...rows].map((row) => row.map((cell) => printable(String(cell ?? '-'))));
   const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
-    .map((line) => line.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd())
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n');
 }
 

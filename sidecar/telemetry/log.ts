@@ -114,7 +114,14 @@ export function logChannels(log: Logger): () => void {
   };
 }
 
-function callFields(call: { id: string; caller: string; service: string; route: string; method: string; target: string }) {
+function callFields(call: {
+  id: string;
+  caller: string;
+  service: string;
+  route: string;
+  method: string;
+  target: string;
+}) {
   const { id, caller, service, route, method, target } = call;
   return { callId: id, from: caller, to: service, route, method, path: pathOf(target) };
 }
@@ -141,4 +148,3 @@ function errorFields(error: Error, log: Logger): Record<string, unknown> {
     ...(log.isLevelEnabled('debug') && { stack: error.stack }),
   };
 }
-
