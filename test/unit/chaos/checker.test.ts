@@ -1,0 +1,316 @@
+import { describe, expect, test } from 'vitest';
+import { check } from '../../chaos/checker.ts';
+import type { Answered, Attempted, HistoryEvent, Invoke } from '../../chaos/history.ts';
+import { type RuleName, rules } from '../../chaos/rules.ts';
+
+const invoke = (at: number, more: Partial<Invoke> = {}): Invoke => ({
+  type: 'invoke',
+  at,
+  token: 't1',
+  exchange: `e${at}`,
+  via: 'orders-1',
+  work: 'guarded',
+  idempotent: false,
+  ...more,
+});
+const accepted = (at: number, call = 'c1', token = 't1'): HistoryEvent => ({
+  type: 'accepted',
+  at,
+  token,
+  exchange: `e${at}`,
+  call,
+  status: 202,
+});
+const attempted = (at: number, more: Partial<Attempted> = {}): Attempted => ({
+  type: 'attempted',
+  at,
+  token: 't1',
+  service: 'payments-1',
+  call: 'c1',
+  attempt: 1,
+  nonce: 'n1',
+  executed: true,
+  behaviour: 'well',
+  ...more,
+});
+const answered = (at: number, more: Partial<Answered> = {}): Answered => ({
+  type: 'answered',
+  at,
+  asked: at - 1,
+  token: 't1',
+  via: 'orders-1',
+  call: 'c1',
+  status: 200,
+  digest: 'd1',
+  echo: { token: 't1', nonce: 'n1' },
+  ...more,
+});
+/** What Holdline says in place of an answer. */
+const givenUp = (at: number, error: string, more: Partial<Answered> = {}): Answered => {
+  const { echo: _, ...bare } = answered(at, { status: 502, digest: error, error, ...more });
+  return bare;
+};
+const refused = (at: number, code = 'broker-unavailable'): HistoryEvent => ({
+  type: 'refused',
+  at,
+  token: 't1',
+  exchange: `e${at}`,
+  status: 503,
+  code,
+});
+const unknown = (at: number): HistoryEvent => ({
+  type: 'unknown',
+  at,
+  token: 't1',
+  exchange: `e${at}`,
+  detail: 'reset',
+});
+const missing = (at: number): HistoryEvent => ({ type: 'missing', at, token: 't1', via: 'orders-1', call: 'c1' });
+const letter = (at: number, reason: string): HistoryEvent => ({ type: 'letter', at, call: 'c1', reason });
+const listed = (at: number, state: string, acceptedAt = 2): HistoryEvent => ({
+  type: 'listed',
+  at,
+  call: 'c1',
+  state,
+  acceptedAt,
+});
+const replayed = (at: number): HistoryEvent => ({ type: 'replayed', at, call: 'c1' });
+const paused = (from: number, to: number): HistoryEvent[] => [
+  { type: 'fault', at: from, name: 'pause', target: 'payments-1', phase: 'begin' },
+  { type: 'fault', at: to, name: 'pause', target: 'payments-1', phase: 'end' },
+];
+const crashed: HistoryEvent = { type: 'crashed', at: 5, part: 'orders-1', detail: 'exit code 1' };
+
+const keyed = { key: 'k1', idempotent: true } as const;
+const hasty = { deadline: 3_000 } as const;
+const ordered = (position: number) => ({ order: { key: 'o', position }, token: `t${position}` });
+const queue = (first: number, second: number): HistoryEvent[] => [
+  ...[1, 2].flatMap((n) => [invoke(n * 10, ordered(n)), accepted(n * 10 + 1, `c${n}`, `t${n}`)]),
+  attempted(first, { token: 't1', call: 'c1', nonce: 'n1' }),
+  attempted(second, { token: 't2', call: 'c2', nonce: 'n2' }),
+  answered(100),
+  answered(101, { token: 't2', call: 'c2', echo: { token: 't2', nonce: 'n2' } }),
+];
+
+describe('a good history is accepted', () => {
+  test.for<[string, readonly HistoryEvent[]]>([
+    ['nothing happened', []],
+    ['a call that was answered', [invoke(1), attempted(2), answered(3), answered(9, { via: 'orders-2' })]],
+    ['a call that was accepted and answered later', [invoke(1), accepted(2), attempted(3), answered(4)]],
+    [
+      'a guarded call that was declined before it was executed',
+      [invoke(1), attempted(2, { executed: false, nonce: 'n0' }), attempted(3, { attempt: 2 }), answered(4)],
+    ],
+    [
+      'an idempotent call that was executed twice',
+      [invoke(1, { idempotent: true }), attempted(2, { nonce: 'n0' }), attempted(3, { attempt: 2 }), answered(4)],
+    ],
+    ['a cut connection and no execution', [invoke(1), unknown(2)]],
+    ['a cut connection and one execution', [invoke(1), unknown(2), attempted(3), answered(9)]],
+    ['a refusal', [invoke(1), refused(2)]],
+    [
+      'a key that was refused, sent again and answered',
+      [
+        invoke(1, keyed),
+        refused(2),
+        invoke(3, keyed),
+        unknown(4),
+        invoke(5, { ...keyed, via: 'orders-2' }),
+        attempted(6),
+        answered(7),
+      ],
+    ],
+    ['a dead letter', [invoke(1), attempted(2), givenUp(3, 'outcome-unknown'), letter(9, 'outcome-unknown')]],
+    ['a dead letter that nobody has asked for yet', [invoke(1), accepted(2), letter(9, 'deadline-exceeded')]],
+    [
+      'a dead letter that was replayed',
+      [
+        invoke(1),
+        attempted(2, { nonce: 'n0' }),
+        givenUp(3, 'outcome-unknown'),
+        replayed(4),
+        attempted(5, { attempt: 2 }),
+        answered(6),
+      ],
+    ],
+    [
+      'a key that started its dead letter again',
+      [
+        invoke(1, keyed),
+        attempted(2, { nonce: 'n0', executed: false }),
+        answered(3, { status: 503, digest: 'd0', outcome: 'exhausted', echo: { token: 't1', nonce: 'n0' } }),
+        invoke(4, keyed),
+        attempted(5, { attempt: 2 }),
+        answered(6),
+      ],
+    ],
+    [
+      'an answer that was asked for before the dead letter came back to life',
+      [
+        invoke(1),
+        givenUp(3, 'deadline-exceeded'),
+        replayed(4),
+        attempted(5),
+        answered(7),
+        givenUp(8, 'deadline-exceeded', { asked: 6 }),
+        answered(9),
+      ],
+    ],
+    ['an attempt shortly before the deadline', [invoke(1, hasty), accepted(2), attempted(2_900), answered(2_950)]],
+    [
+      'an attempt that a frozen process held up',
+      [invoke(1, hasty), accepted(2), ...paused(1_000, 9_000), attempted(10_000), answered(10_001)],
+    ],
+    ['calls of one order key, in order', queue(30, 40)],
+  ])('%s', ([, history]) => {
+    expect(check(history).violations).toEqual([]);
+  });
+});
+
+const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]])[]> = {
+  lost: [
+    ['accepted and never heard of again', [invoke(1), accepted(2)]],
+    ['executed and never heard of again', [invoke(1), unknown(2), attempted(3)]],
+  ],
+  vanished: [['accepted, and unknown later', [invoke(1), accepted(2), missing(3), attempted(4), answered(5)]]],
+  unsettled: [['still waiting', [invoke(1), unknown(2), listed(9, 'waiting')]]],
+  doubled: [
+    ['executed twice without a key', [invoke(1), attempted(2), attempted(3, { nonce: 'n2', attempt: 2 }), answered(4)]],
+    [
+      'executed three times with one replay',
+      [
+        invoke(1),
+        attempted(2, { nonce: 'n0' }),
+        givenUp(3, 'outcome-unknown'),
+        replayed(4),
+        attempted(5),
+        attempted(6, { nonce: 'n2' }),
+        answered(7),
+      ],
+    ],
+  ],
+  divided: [
+    [
+      'one key, two calls',
+      [
+        invoke(1, keyed),
+        attempted(2),
+        unknown(3),
+        invoke(4, keyed),
+        attempted(5, { call: 'c2', nonce: 'n2' }),
+        answered(6, { call: 'c2', echo: { token: 't1', nonce: 'n2' } }),
+        answered(7),
+      ],
+    ],
+  ],
+  swapped: [
+    ['the answer of another call', [invoke(1), attempted(2), answered(3, { echo: { token: 't9', nonce: 'n1' } })]],
+    [
+      'two intents under one call id',
+      [invoke(1), attempted(2), answered(3), invoke(4, { token: 't2' }), answered(5, { token: 't2' })],
+    ],
+  ],
+  invented: [
+    ['an answer without an execution', [invoke(1), answered(3)]],
+    [
+      'an answer that no execution gave',
+      [invoke(1), attempted(2), answered(3, { echo: { token: 't1', nonce: 'n9' } })],
+    ],
+  ],
+  contradicted: [
+    [
+      'an overwritten answer',
+      [
+        invoke(1, { idempotent: true }),
+        attempted(2),
+        attempted(3, { nonce: 'n2' }),
+        answered(4),
+        answered(5, { digest: 'd2', echo: { token: 't1', nonce: 'n2' } }),
+      ],
+    ],
+    ['another status with the same body', [invoke(1), attempted(2), answered(4), answered(5, { status: 201 })]],
+    ['given up after it was answered', [invoke(1), attempted(2), answered(4), givenUp(9, 'outcome-unknown')]],
+    [
+      'answered after it was given up, without a replay',
+      [invoke(1), attempted(2), givenUp(3, 'outcome-unknown'), answered(9)],
+    ],
+    [
+      'an unknown outcome that a key started again',
+      [invoke(1, { key: 'k1' }), givenUp(3, 'outcome-unknown'), invoke(4, { key: 'k1' }), attempted(5), answered(9)],
+    ],
+  ],
+  betrayed: [['refused and executed', [invoke(1), refused(2), attempted(3), answered(9)]]],
+  misjudged: [['refused without need', [invoke(1, keyed), refused(2, 'key-reused')]]],
+  unheard: [['a key that gets no answer', [invoke(1, keyed), refused(2), invoke(3, keyed), unknown(4)]]],
+  misordered: [['the second before the first', queue(50, 40)]],
+  late: [
+    ['after its deadline', [invoke(1, hasty), accepted(2), attempted(9_000), answered(9_001)]],
+    [
+      'after its deadline, frozen only for a part of it',
+      [invoke(1, hasty), accepted(2), ...paused(1_000, 2_000), attempted(9_000), answered(9_001)],
+    ],
+    [
+      'after the deadline that the list tells',
+      [invoke(1, hasty), unknown(2), attempted(9_000), answered(9_001), listed(9_999, 'answered', 2)],
+    ],
+  ],
+  undead: [
+    ['answered and on the list', [invoke(1), attempted(2), answered(3), letter(9, 'outcome-unknown')]],
+    ['given up and not on the list', [invoke(1), attempted(2), givenUp(3, 'outcome-unknown')]],
+  ],
+  crashed: [['a sidecar that ended', [crashed]]],
+};
+
+describe('a bad history is refused', () => {
+  const cases = Object.entries(bad).flatMap(([rule, histories]) =>
+    histories.map(([name, history]) => [rule, name, history] as const),
+  );
+  test.for(cases)('%s: %s', ([rule, , history]) => {
+    expect(check(history).violations.map((violation) => violation.rule)).toContain(rule);
+  });
+
+  test('every rule has a history that breaks it', () => {
+    expect(Object.keys(bad).toSorted()).toEqual(Object.keys(rules).toSorted());
+  });
+});
+
+test('a violation names the call and the intent', () => {
+  expect(check([invoke(1), accepted(2)]).violations).toEqual([
+    { rule: 'lost', token: 't1', call: 'c1', what: expect.stringContaining('acknowledged') as string },
+  ]);
+});
+
+test('the order in which the files were read does not matter', () => {
+  const history = [invoke(1), attempted(2), answered(3), answered(4, { digest: 'd2' })];
+  expect(check(history.toReversed())).toEqual(check(history));
+});
+
+test('the counts', () => {
+  const { counts } = check([
+    invoke(1, { idempotent: true }),
+    attempted(2),
+    attempted(3),
+    answered(40),
+    invoke(5, { token: 't2' }),
+    accepted(6, 'c2', 't2'),
+    { type: 'letter', at: 9, call: 'c2', reason: 'exhausted' },
+    invoke(7, { token: 't3' }),
+    { ...refused(8), token: 't3' } as HistoryEvent,
+    invoke(8, { token: 't4' }),
+    accepted(9, 'c4', 't4'),
+  ]);
+  expect(counts).toEqual({
+    intents: 4,
+    exchanges: 4,
+    acknowledged: 3,
+    answered: 1,
+    refused: 1,
+    unknown: 0,
+    executed: 2,
+    repeated: 1,
+    doubled: 0,
+    lost: 1,
+    deadLetters: { exhausted: 1 },
+    longestWait: 39,
+  });
+});
