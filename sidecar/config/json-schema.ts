@@ -26,7 +26,7 @@ export interface JsonSchema {
 let described: JsonSchema | undefined;
 
 /** The configuration's keys as data: meaning, type, default, and the reason for the default. */
-export function describeConfig(): JsonSchema {
+function describeConfig(): JsonSchema {
   described ??= z.toJSONSchema(configSchema, { io: 'input' }) as JsonSchema;
   return described;
 }
