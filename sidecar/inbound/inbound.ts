@@ -1,0 +1,151 @@
+import type { Broker, Taking } from '../broker/port.ts';
+import type { InboundConfig } from '../config/config.ts';
+import { trouble } from '../telemetry/channels.ts';
+import { Connections } from './connections.ts';
+import { Gatekeeper } from './gatekeeper.ts';
+import { Replayer, type Course } from './replayer.ts';
+import { targetOf } from './target.ts';
+
+/** The calls that are made to one service: action event → attempt → response event. */
+export interface Inbound {
+  /** Begins to look for the service and, once it is up, to take calls. */
+  start(): void;
+  /**
+   * Puts `config` in the place of the configuration; attempts under way go on as they began.
+   * @throws Error for a TLS file that cannot be read; the old configuration goes on then
+   */
+  reconfigure(config: InboundConfig): void;
+  /**
+   * Takes no more calls, gives back those that have not started, lets running attempts end, and breaks off what is left
+   * after `limitMs`: idempotent calls go on elsewhere, the others become dead letters. Never rejects.
+   */
+  drain(limitMs: number): Promise<void>;
+  state(): InboundState;
+}
+
+/** How it is doing, for the admin page. */
+export interface InboundState {
+  readonly service: string;
+  /** False while calls wait because the service is down or the broker is away. */
+  readonly delivering: boolean;
+  /** Why nothing is delivered. */
+  readonly why?: string;
+  /** Attempts under way. */
+  readonly running: number;
+}
+
+export interface InboundOptions {
+  readonly config: InboundConfig;
+  /** The tag of this sidecar instance, for the history of calls. */
+  readonly instance: string;
+  readonly broker: Broker;
+}
+
+/** Name resolution, connection and TLS handshake may take this long together, ms, if an attempt may. */
+const CONNECT_LIMIT = 10_000;
+/** What was broken off is stored within this time after the drain limit, ms, or by whoever gets the call next. */
+const STORE_GRACE = 1_000;
+
+/**
+ * Makes the inbound side of one service.
+ * @throws Error for a TLS file that cannot be read
+ */
+export function createInbound({ config, instance, broker }: InboundOptions): Inbound {
+  const { service } = config;
+  let course = courseOf(config);
+  const former = new Set<Connections>();
+  let taking: Taking | undefined;
+  let stopping = false;
+  const report = (error: unknown) => {
+    trouble.publish({ where: `inbound ${service}`, error: error instanceof Error ? error : new Error(String(error)) });
+  };
+
+  const gate = new Gatekeeper(service, watchedOf(course), (open) => {
+    if (open) {
+      course.connections.trust();
+      taking?.resume();
+      taking?.more();
+    } else {
+      taking?.pause();
+      replayer.yieldWaiting();
+    }
+  });
+  const replayer: Replayer = new Replayer({
+    instance,
+    course,
+    gate,
+    maxInlineBody: () => broker.maxInlineBody,
+    more: () => taking?.more(),
+  });
+
+  function start(): void {
+    if (taking !== undefined || stopping) return;
+    taking = broker.callee(service).take({
+      free: () => replayer.free(),
+      deliver: (lease) => replayer.deliver(lease),
+      report,
+    });
+    gate.start();
+  }
+
+  function reconfigure(next: InboundConfig): void {
+    if (next.service !== service) throw new TypeError(`the inbound side of ${service} cannot become ${next.service}'s`);
+    const { connections } = course;
+    course = courseOf(next);
+    replayer.follow(course);
+    gate.watch(watchedOf(course));
+    connections.retire();
+    former.add(connections);
+  }
+
+  async function drain(limitMs: number): Promise<void> {
+    stopping = true;
+    gate.stop();
+    const stopped = taking?.stop().catch(report);
+    const all = [course.connections, ...former];
+    replayer.stop();
+    for (const connections of all) connections.stop();
+    await within(replayer.idle(), limitMs);
+    replayer.abort();
+    await within(Promise.all([replayer.idle(), stopped]), STORE_GRACE);
+    for (const connections of all) connections.destroy();
+  }
+
+  function state(): InboundState {
+    const { open, why } = gate.state;
+    const reason = stopping
+      ? 'the sidecar is stopping'
+      : !open
+        ? why
+        : !broker.status.connected
+          ? awayOf(broker)
+          : undefined;
+    const { running } = replayer;
+    return reason === undefined
+      ? { service, delivering: true, running }
+      : { service, delivering: false, why: reason, running };
+  }
+
+  return { start, reconfigure, drain, state };
+}
+
+function courseOf(config: InboundConfig): Course {
+  const target = targetOf(config);
+  return { config, target, connections: new Connections(target, Math.min(config.timeout, CONNECT_LIMIT)) };
+}
+
+function watchedOf({ target, connections, config: { health } }: Course) {
+  return { target, connections, health };
+}
+
+function awayOf({ status: { detail } }: Broker): string {
+  return detail === undefined ? 'the broker is away' : `the broker is away: ${detail}`;
+}
+
+/** Resolves with the work or when the time is over, whichever comes first. */
+async function within(work: Promise<unknown>, limitMs: number): Promise<void> {
+  const over = Promise.withResolvers<void>();
+  const timer = setTimeout(over.resolve, limitMs);
+  await Promise.race([work, over.promise]);
+  clearTimeout(timer);
+}

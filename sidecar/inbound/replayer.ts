@@ -1,0 +1,288 @@
+import type { InboundConfig } from '../config/config.ts';
+import type { Lease } from '../broker/port.ts';
+import { conclude, factsOf, type AttemptRecord, type Progress } from '../model/call.ts';
+import {
+  afterAttempt,
+  beforeAttempt,
+  type Conclusion,
+  type Observation,
+  type Postponement,
+} from '../policy/evidence.ts';
+import { attemptEnded, callFinished, trouble } from '../telemetry/channels.ts';
+import { isAlive, type Connection, type Connections } from './connections.ts';
+import { Exchange } from './exchange.ts';
+import { describe } from './failure.ts';
+import type { Gatekeeper } from './gatekeeper.ts';
+import type { Target } from './target.ts';
+import { Turnstile } from './turnstile.ts';
+
+/** After an error of Holdline's own a call rests this long, ms, so that it does not come back at once and again. */
+const REST_AFTER_ERROR = 5_000;
+
+/** What attempts follow; replaced as a whole when the configuration changes. */
+export interface Course {
+  readonly config: InboundConfig;
+  readonly target: Target;
+  readonly connections: Connections;
+}
+
+/** A lease at hand. */
+interface Held {
+  readonly lease: Lease;
+  /** What is known of the round, with what this delivery added. */
+  progress: Progress;
+  stage: 'waiting' | 'starting' | 'sent' | 'ending';
+  exchange?: Exchange;
+}
+
+export interface ReplayerOptions {
+  readonly instance: string;
+  readonly course: Course;
+  readonly gate: Gatekeeper;
+  /** Bytes of an answer's body that the broker can store. */
+  maxInlineBody(): number;
+  /** Slots became free. */
+  more(): void;
+}
+
+/**
+ * Carries out the calls that are delivered to an instance: asks the policy, does as it says, nothing else.
+ *
+ * The order of one attempt is what makes its evidence right: first an established connection, then the recorded start,
+ * then the request. So nothing that fails before the request costs an attempt, a service that is down costs no write,
+ * and a recorded start is followed by a request at once.
+ */
+export class Replayer {
+  readonly #options: ReplayerOptions;
+  readonly #gate: Gatekeeper;
+  readonly #held = new Set<Held>();
+  readonly #turnstile: Turnstile<Held>;
+  #course: Course;
+  #active = 0;
+  #stopping = false;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(options: ReplayerOptions) {
+    this.#options = options;
+    this.#gate = options.gate;
+    this.#course = options.course;
+    this.#turnstile = new Turnstile(options.course.config.rate, (held) => this.#begin(held));
+  }
+
+  /** Attempts under way. */
+  get running(): number {
+    return this.#active - this.#turnstile.waiting;
+  }
+
+  /** Leases that may be taken now. A call whose answer is being stored has left its slot, but not without bound. */
+  free(): number {
+    if (this.#stopping || !this.#gate.state.open) return 0;
+    const { concurrency } = this.#course.config;
+    const free = Math.min(concurrency - this.#active, 2 * concurrency - this.#held.size, this.#turnstile.room);
+    return Math.max(0, free);
+  }
+
+  /** For the next attempts; those under way go on as they began. */
+  follow(course: Course): void {
+    this.#course = course;
+    this.#turnstile.setRate(course.config.rate);
+    this.#options.more();
+  }
+
+  deliver(lease: Lease): void {
+    const held: Held = { lease, progress: lease.progress, stage: 'waiting' };
+    this.#held.add(held);
+    this.#active++;
+    const opening = beforeAttempt(lease.action, lease.progress, lease.unaccounted, Date.now());
+    held.progress = opening.progress;
+    if (opening.kind !== 'attempt') this.#own(held, this.#settle(held, opening));
+    else if (this.#mayStart(held)) this.#turnstile.enter(held);
+    else this.#own(held, this.#giveBack(held));
+  }
+
+  /** Gives back what waits for its turn: another instance may have a service that is up. */
+  yieldWaiting(): void {
+    for (const held of this.#turnstile.empty()) this.#own(held, this.#giveBack(held));
+  }
+
+  /** Starts nothing new from now on. */
+  stop(): void {
+    this.#stopping = true;
+    this.yieldWaiting();
+  }
+
+  /** Breaks off what is still under way: for these calls no answer came. */
+  abort(): void {
+    for (const { exchange } of this.#held) exchange?.abort('the sidecar stopped before the answer was complete');
+  }
+
+  /** Resolves when no lease is at hand. */
+  idle(): Promise<void> {
+    if (this.#held.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const earlier = this.#whenIdle;
+      this.#whenIdle = () => {
+        earlier?.();
+        resolve();
+      };
+    });
+  }
+
+  #begin(held: Held): void {
+    this.#own(held, this.#carryOut(held));
+  }
+
+  async #carryOut(held: Held): Promise<void> {
+    const { lease } = held;
+    const { action } = lease;
+    const course = this.#course;
+    const { connections } = course;
+    const { opening } = this.#gate.state;
+    held.stage = 'starting';
+    const rested = connections.rested();
+    let connection = rested ?? (await this.#connect(held, course, opening));
+    if (connection === undefined) return this.#giveBack(held);
+    if (!this.#mayStart(held)) {
+      connections.restore(connection);
+      return this.#giveBack(held);
+    }
+    const attempt = action.earlier.length + held.progress.attempts.length + 1;
+    if ((await lease.start(attempt)) === 'gone') {
+      connections.restore(connection);
+      return;
+    }
+    // The service may have closed a connection that rested. One turn of the event loop lets that be seen before the
+    // request is written, which is what tells "not sent" from "sent, no answer".
+    if (rested !== undefined) await new Promise((resolve) => setImmediate(resolve));
+    if (!isAlive(connection)) connection = await this.#connect(held, course, opening);
+    if (connection === undefined) return this.#giveBack(held);
+    const last = this.#mayStart(held) ? beforeAttempt(action, held.progress, 0, Date.now()) : undefined;
+    if (last?.kind !== 'attempt') {
+      connections.restore(connection);
+      return last === undefined ? this.#giveBack(held) : this.#settle(held, last);
+    }
+    return this.#send(held, course, connection, attempt, opening);
+  }
+
+  async #send(held: Held, course: Course, connection: Connection, attempt: number, opening: number): Promise<void> {
+    const { action } = held.lease;
+    const { timeout } = course.config;
+    const at = Date.now();
+    const clock = performance.now();
+    const maxBody = Math.min(action.maxBody, this.#options.maxInlineBody());
+    let exchange: Exchange;
+    try {
+      exchange = new Exchange(action, attempt, { ...course, connection }, { timeout, maxBody });
+    } catch (error) {
+      connection.socket.destroy();
+      throw error;
+    }
+    held.exchange = exchange;
+    held.stage = 'sent';
+    const observation = await exchange.observation;
+    const made = { attempt, at, ms: Math.round(performance.now() - clock), instance: this.#options.instance };
+    return this.#follow(held, made, observation, opening);
+  }
+
+  #follow(
+    held: Held,
+    made: { attempt: number; at: number; ms: number; instance: string },
+    observation: Observation,
+    opening: number,
+  ): Promise<void> {
+    const decision = afterAttempt(held.lease.action, held.progress, made, observation, Date.now(), Math.random);
+    if (decision.kind === 'wait') {
+      const detail = observation.kind === 'not-sent' ? observation.detail : '';
+      this.#notSent(held, made.attempt, opening, detail);
+      return this.#giveBack(held);
+    }
+    this.#gate.reached();
+    return this.#settle(held, decision);
+  }
+
+  async #connect(held: Held, { connections }: Course, opening: number): Promise<Connection | undefined> {
+    try {
+      return await connections.establish();
+    } catch (error) {
+      const attempt = held.lease.action.earlier.length + held.progress.attempts.length + 1;
+      this.#notSent(held, attempt, opening, describe(error));
+      return undefined;
+    }
+  }
+
+  #notSent(held: Held, attempt: number, opening: number, detail: string): void {
+    if (this.#stopping) return;
+    if (attemptEnded.hasSubscribers) {
+      const record: AttemptRecord = { attempt, evidence: 'not-sent', detail, instance: this.#options.instance };
+      attemptEnded.publish({ call: factsOf(held.lease.action), attempt: record });
+    }
+    this.#gate.notSent(opening, detail);
+  }
+
+  async #settle(held: Held, decision: Conclusion | Postponement): Promise<void> {
+    const { lease } = held;
+    const { action } = lease;
+    this.#leaveSlot(held);
+    if (attemptEnded.hasSubscribers) {
+      for (const attempt of decision.progress.attempts.slice(lease.progress.attempts.length)) {
+        attemptEnded.publish({ call: factsOf(action), attempt });
+      }
+    }
+    if (decision.kind === 'retry') return lease.postpone(decision.progress, decision.at);
+    const { outcome, progress } = decision;
+    const response = conclude(action, progress, outcome, Date.now());
+    await lease.finish(response);
+    if (callFinished.hasSubscribers) {
+      const status = progress.answer?.status;
+      const attempts = response.attempts.length;
+      callFinished.publish({ call: response.call, outcome, attempts, ...(status !== undefined && { status }) });
+    }
+  }
+
+  #giveBack(held: Held): Promise<void> {
+    this.#leaveSlot(held);
+    const { lease, progress } = held;
+    // Attempts that this delivery found out about must not be forgotten with it.
+    return progress === lease.progress ? lease.release() : lease.postpone(progress, Date.now());
+  }
+
+  #mayStart({ lease }: Held): boolean {
+    return this.#gate.state.open && !this.#stopping && !lease.lost.aborted;
+  }
+
+  #leaveSlot(held: Held): void {
+    if (held.stage === 'ending') return;
+    held.stage = 'ending';
+    this.#active--;
+    this.#options.more();
+  }
+
+  /** Nothing that goes wrong with one call may stop the others. */
+  #own(held: Held, work: Promise<void>): void {
+    work
+      .catch((error: unknown) => this.#recover(held, error))
+      .catch((error: unknown) => this.#tell(held, error))
+      .finally(() => {
+        this.#leaveSlot(held);
+        this.#held.delete(held);
+        // Only then was it the stored answers, and not the slots, that kept more from being taken.
+        if (this.#held.size >= this.#course.config.concurrency) this.#options.more();
+        if (this.#held.size > 0) return;
+        this.#whenIdle?.();
+        this.#whenIdle = undefined;
+      });
+  }
+
+  async #recover(held: Held, error: unknown): Promise<void> {
+    this.#tell(held, error);
+    // An ending method that failed is not called again: what it began is not known.
+    if (held.stage === 'ending') return;
+    this.#leaveSlot(held);
+    await held.lease.postpone(held.progress, Date.now() + REST_AFTER_ERROR);
+  }
+
+  #tell(held: Held, error: unknown): void {
+    const reason = error instanceof Error ? error : new Error(String(error));
+    trouble.publish({ where: `inbound ${held.lease.action.service}`, error: reason, callId: held.lease.action.id });
+  }
+}

@@ -1,0 +1,71 @@
+import type { ActionEvent, RawHeaders } from '../model/call.ts';
+
+/**
+ * The header fields of an attempt: those that the caller sent, in their order, with case and duplicates, then
+ * Holdline's own (contract section 5).
+ *
+ * Three fields of the caller are not passed on as they are:
+ * - `traceparent` and `tracestate`, where the call has a trace of its own that continues the caller's;
+ * - `Expect`: the sidecar that took the request has met the expectation, and the content is at hand (RFC 9110 §10.1.1);
+ * - `Content-Length`, where the stored body is framed in another way (no body, or chunks because of trailers).
+ *
+ * @param attempt its number over all rounds
+ * @param authority for `Host` where the caller sent none (HTTP/1.0)
+ */
+export function requestHeaders(action: ActionEvent, attempt: number, authority: string): string[] {
+  const { headers: stored, trace } = action;
+  const chunked = action.trailers.length > 0;
+  const length = action.hasBody && !chunked ? String(action.body.byteLength) : undefined;
+  const headers: string[] = [];
+  let hasHost = false;
+  let hasKey = false;
+  let hasLength = false;
+  for (let i = 0; i < stored.length; i += 2) {
+    const name = stored[i]!;
+    const value = stored[i + 1]!;
+    switch (wellKnown(name)) {
+      case 'host':
+        hasHost = true;
+        break;
+      case 'expect':
+        continue;
+      case 'traceparent':
+      case 'tracestate':
+        if (trace !== undefined) continue;
+        break;
+      case 'content-length':
+        if (hasLength || value !== length) continue;
+        hasLength = true;
+        break;
+      case 'idempotency-key':
+        hasKey = true;
+        break;
+      default:
+    }
+    headers.push(name, value);
+  }
+  if (!hasHost) headers.unshift('Host', authority);
+  if (chunked) headers.push('Transfer-Encoding', 'chunked');
+  else if (length !== undefined && !hasLength) headers.push('Content-Length', length);
+  if (!hasKey) headers.push('Idempotency-Key', action.idempotencyKey ?? action.id);
+  headers.push('Holdline-Call-Id', action.id, 'Holdline-Attempt', String(attempt), 'Holdline-Caller', action.caller);
+  if (trace !== undefined) {
+    headers.push('traceparent', trace.traceparent);
+    if (trace.tracestate !== undefined) headers.push('tracestate', trace.tracestate);
+  }
+  return headers;
+}
+
+/** Lengths of the names that {@link requestHeaders} looks at: most others need not be lower-cased. */
+const LENGTHS = new Set(
+  ['host', 'expect', 'tracestate', 'traceparent', 'content-length', 'idempotency-key'].map((name) => name.length),
+);
+
+function wellKnown(name: string): string | undefined {
+  return LENGTHS.has(name.length) ? name.toLowerCase() : undefined;
+}
+
+/** The pairs of a raw header list. */
+export function* fields(raw: RawHeaders): Generator<[name: string, value: string]> {
+  for (let i = 0; i < raw.length; i += 2) yield [raw[i]!, raw[i + 1]!];
+}
