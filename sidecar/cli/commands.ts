@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { register as calls } from './calls.ts';
 import { register as check } from './check.ts';
 import { register as deadLetters } from './dead-letters.ts';
+import { register as demo } from './demo.ts';
+import { register as deadLetters } from './dead-letters.ts';
 import { register as explain } from './explain.ts';
 import { register as run } from './run.ts';
 
@@ -9,4 +11,4 @@ import { register as run } from './run.ts';
  * Every command, in the order of the help; one file each. A command's file is loaded at each start of `holdline`, so
  * it imports what is heavy only in its action.
  */
-export const commands: readonly ((program: Command) => void)[] = [run, check, explain, calls, deadLetters];
+export const commands: readonly ((program: Command) => void)[] = [run, check, explain, calls, deadLetters, demo];
