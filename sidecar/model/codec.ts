@@ -33,6 +33,10 @@ function frame(head: object, body: Uint8Array): Uint8Array {
   return bytes;
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
 function unframe(bytes: Uint8Array, kind: string): { head: Record<string, unknown>; body: Uint8Array } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (buffer.length < 4) throw new EventFormatError(`${kind}: ${buffer.length} bytes are too short for an event`);
@@ -46,17 +50,18 @@ function unframe(bytes: Uint8Array, kind: string): { head: Record<string, unknow
   } catch (cause) {
     throw new EventFormatError(`${kind}: the head is not JSON`, { cause });
   }
-  if (typeof head !== 'object' || head === null) throw new EventFormatError(`${kind}: the head is not an object`);
-  const { v } = head as { v?: unknown };
+  if (!isObject(head)) throw new EventFormatError(`${kind}: the head is not an object`);
+  const { v } = head;
   if (v !== FORMAT_VERSION) {
     throw new EventFormatError(
       `${kind}: version ${String(v)} of the event format, this program reads ${FORMAT_VERSION}`,
     );
   }
-  return { head: head as Record<string, unknown>, body: buffer.subarray(4 + length) };
+  return { head, body: buffer.subarray(4 + length) };
 }
 
-function demand(head: Record<string, unknown>, kind: string, fields: readonly string[]): unknown {
+function demand(head: unknown, kind: string, fields: readonly string[]): unknown {
+  if (!isObject(head)) throw new EventFormatError(`${kind}: not an object`);
   for (const field of fields) {
     if (head[field] === undefined) throw new EventFormatError(`${kind}: the head lacks "${field}"`);
   }
@@ -121,7 +126,8 @@ function answerHead(answer: Answer): AnswerHead {
   return { status, reason, headers, trailers };
 }
 
-function answerOf(head: AnswerHead, body: Uint8Array, kind: string): Answer {
+function answerOf(answer: unknown, body: Uint8Array, kind: string): Answer {
+  const head = demand(answer, `answer in ${kind}`, ['status']) as AnswerHead;
   if (!Number.isInteger(head.status) || head.status < 100 || head.status > 999) {
     throw new EventFormatError(`${kind}: ${String(head.status)} is not an HTTP status`);
   }
@@ -150,7 +156,7 @@ export function decodeResponse(bytes: Uint8Array): ResponseEvent {
     attempts: response.attempts ?? [],
     finishedAt: response.finishedAt ?? Date.now(),
     fingerprint: response.fingerprint ?? '',
-    ...(answer !== undefined && { answer: answerOf(answer as AnswerHead, body, 'response') }),
+    ...(answer !== undefined && { answer: answerOf(answer, body, 'response') }),
   };
 }
 
@@ -176,7 +182,7 @@ export function decodeProgress(bytes: Uint8Array): StoredProgress {
   return {
     progress: {
       ...progress,
-      ...(answer !== undefined && { answer: answerOf(answer as AnswerHead, body, 'progress') }),
+      ...(answer !== undefined && { answer: answerOf(answer, body, 'progress') }),
     },
     accounted: typeof accounted === 'number' ? accounted : 0,
   };
@@ -206,6 +212,6 @@ export function decodeDeadLetter(bytes: Uint8Array): StoredDeadLetter {
   const letter = demand(fields, 'dead letter', ['reason', 'diedAt', 'history']) as Omit<StoredDeadLetter, 'action'>;
   return {
     ...letter,
-    action: actionOf(demand(action as Record<string, unknown>, 'action', actionFields) as ActionHead, body),
+    action: actionOf(demand(action, 'action', actionFields) as ActionHead, body),
   };
 }
