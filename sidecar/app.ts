@@ -61,7 +61,7 @@ export class App {
       });
       this.#broker.onStatus((status) => brokerChanged.publish(status));
       await this.#applyOutbound(this.#config);
-      this.#connect(this.#broker);
+      this.#own('broker', this.#broker.start(this.#closing.signal));
       this.#applyInbound(this.#config);
     } catch (error) {
       await this.stop();
@@ -76,16 +76,14 @@ export class App {
    */
   async reload(next: Config): Promise<void> {
     const old = this.#config;
-    // First what can fail, so that a refused configuration leaves nothing half done.
-    await this.#applyOutbound(next);
     try {
-      await this.#admin.reconfigure(next.admin);
+      await this.#apply(next);
     } catch (error) {
-      await this.#applyOutbound(old);
+      // What was applied before the failure is taken back, so that a refused configuration leaves nothing half done.
+      await this.#settle('reload', [this.#apply(old)]);
       throw error;
     }
     this.#config = next;
-    this.#applyInbound(next);
     this.#loadedAt = Date.now();
     this.#lastReloadError = undefined;
   }
@@ -109,7 +107,7 @@ export class App {
       broker: this.#broker?.status ?? { connected: false, detail: 'not opened yet' },
       ...definedPromise(await this.#currentPromise()),
       outbound: { listeners: this.addresses().outbound, held: this.#outbound?.held() ?? 0 },
-      inbound: [...this.#inbound].map(([service, { room }]) => ({ service, ...room.state() })),
+      inbound: [...this.#inbound.values()].map(({ room }) => room.state()),
       configuration: {
         loadedAt: this.#loadedAt,
         ...(this.#lastReloadError !== undefined && { lastReloadError: this.#lastReloadError }),
@@ -141,6 +139,13 @@ export class App {
     return this.#outbound === undefined ? inbound : [this.#outbound.drain(limitMs), ...inbound];
   }
 
+  /** First what fails most easily: opening listeners. */
+  async #apply(config: Config): Promise<void> {
+    await this.#applyOutbound(config);
+    await this.#admin.reconfigure(config.admin);
+    this.#applyInbound(config);
+  }
+
   async #applyOutbound(next: Config): Promise<void> {
     const { outbound: config, service, shutdown } = next;
     const room = this.#outbound;
@@ -169,14 +174,10 @@ export class App {
         this.#inbound.set(config.service, { config, room });
         room.start();
       } else if (!isDeepStrictEqual(present.config, config)) {
-        present.config = config;
         present.room.reconfigure(config);
+        present.config = config;
       }
     }
-  }
-
-  #connect(broker: Broker): void {
-    this.#own('broker', broker.start(this.#closing.signal));
   }
 
   async #currentPromise(): Promise<DurabilityPromise | undefined> {

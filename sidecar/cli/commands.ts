@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { register as calls } from './calls.ts';
 import { register as check } from './check.ts';
-import { register as deadLetters } from './dead-letters.ts';
 import { register as demo } from './demo.ts';
 import { register as deadLetters } from './dead-letters.ts';
 import { register as explain } from './explain.ts';
