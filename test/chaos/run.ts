@@ -1,0 +1,54 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { check, type Verdict } from './checker.ts';
+import { readHistory } from './history.ts';
+import { inject } from './injector.ts';
+import type { Options } from './options.ts';
+import { planText, story, summary } from './report.ts';
+import { type Fault, schedule } from './schedule.ts';
+import { settle } from './settle.ts';
+import { System } from './system.ts';
+
+/** Violations that are told in full; the others are in the file. */
+const toldInFull = 5;
+
+/** Runs one seed from start to verdict; nothing of it is left running. */
+export async function runSeed(options: Options, seed: number, root: string): Promise<Verdict> {
+  const folder = join(root, `${options.engine}-${seed}`);
+  mkdirSync(folder, { recursive: true });
+  const say = (text: string) => process.stdout.write(`[seed ${seed}] ${text}\n`);
+  const { engine, callers, ordered, calls } = options;
+  const span = options.seconds * 1_000;
+  say(`${engine}, ${calls} calls in ${options.seconds} s; histories and logs: ${folder}`);
+  const system = await System.start({ engine, folder, callers, ownDisk: options.faults.includes('full') });
+  const begin = Date.now();
+  try {
+    for (const name of options.faults) {
+      const why = system.broker.unfit[name];
+      if (why !== undefined) say(`no fault ${name}: ${why}`);
+    }
+    await system.startCallers({ seed: String(seed), begin, span, ordered }, calls);
+    const plan = schedule(String(seed), options.faults, system.targets(), span);
+    writeFileSync(join(folder, 'schedule.txt'), planText(plan));
+    say(`${plan.length} faults: ${tally(plan)}`);
+    await inject(system, plan, begin);
+    say('all faults have ended');
+    await settle(system, say);
+  } finally {
+    await system.stop();
+  }
+  const history = readHistory(...system.histories());
+  writeFileSync(join(folder, 'history.jsonl'), history.map((event) => `${JSON.stringify(event)}\n`).join(''));
+  const verdict = check(history);
+  const stories = verdict.violations.map((violation) => story(violation, history, begin));
+  writeFileSync(join(folder, 'verdict.txt'), [summary(verdict), ...stories, ''].join('\n\n'));
+  for (const text of stories.slice(0, toldInFull)) say(text);
+  if (stories.length > toldInFull) say(`… and ${stories.length - toldInFull} more in ${join(folder, 'verdict.txt')}`);
+  for (const text of summary(verdict).split('\n')) say(text);
+  return verdict;
+}
+
+function tally(plan: readonly Fault[]): string {
+  const counts = Map.groupBy(plan, ({ name }) => name);
+  return [...counts].map(([name, { length }]) => `${name} ${length}`).join(', ') || 'none';
+}

@@ -1,0 +1,85 @@
+import { chance } from './random.ts';
+
+/** Every kind of fault: what it hits, how long it lasts (ms), and what it is. */
+export const faults = {
+  kill: { hits: ['sidecar', 'service', 'caller', 'broker'], lasts: [200, 4_000], is: 'kill -9, started again' },
+  pause: { hits: ['sidecar', 'service', 'broker'], lasts: [300, 7_000], is: 'SIGSTOP, SIGCONT' },
+  down: { hits: ['service'], lasts: [500, 8_000], is: 'the service is stopped, started again' },
+  slow: { hits: ['service'], lasts: [1_000, 6_000], is: 'the service takes its time' },
+  hang: { hits: ['service'], lasts: [1_000, 5_000], is: 'the service takes longer than an attempt may' },
+  reset: { hits: ['service'], lasts: [500, 4_000], is: 'the service resets connections after it has executed' },
+  'reset-before': { hits: ['service'], lasts: [500, 4_000], is: 'the service resets connections and does nothing' },
+  unavailable: { hits: ['service'], lasts: [500, 4_000], is: 'the service answers 503' },
+  'retry-after': { hits: ['service'], lasts: [500, 4_000], is: 'the service answers 503 with Retry-After' },
+  cut: { hits: ['link'], lasts: [300, 6_000], is: 'one sidecar’s connections to the broker are reset' },
+  stall: { hits: ['link'], lasts: [300, 8_000], is: 'no byte passes between one sidecar and the broker' },
+  deaf: { hits: ['link'], lasts: [300, 8_000], is: 'no byte passes from the broker to one sidecar' },
+  lock: { hits: ['database'], lasts: [300, 6_000], is: 'another process holds the database’s write lock' },
+  full: { hits: ['disk'], lasts: [1_000, 5_000], is: 'the broker’s disk is full' },
+  rolling: { hits: ['fleet'], lasts: [0, 0], is: 'every sidecar is restarted by SIGTERM, one after another' },
+  reload: { hits: ['sidecar'], lasts: [500, 3_000], is: 'another configuration is loaded, then the old one' },
+} as const satisfies Record<string, { hits: readonly TargetKind[]; lasts: readonly [number, number]; is: string }>;
+
+export type FaultName = keyof typeof faults;
+export type TargetKind = 'sidecar' | 'service' | 'caller' | 'broker' | 'link' | 'database' | 'disk' | 'fleet';
+
+/** What faults can hit. */
+export interface Target {
+  readonly name: string;
+  readonly kind: TargetKind;
+  /** Targets that must be well while this one is hit, such as the process behind a link. */
+  readonly involves?: readonly string[];
+}
+
+/** One fault of a schedule; times in ms from its beginning. */
+export interface Fault {
+  readonly name: FaultName;
+  readonly target: string;
+  readonly at: number;
+  readonly lasts: number;
+}
+
+/** After a fault its target is left alone for this long, ms. */
+const recovery = 1_500;
+/** A rolling restart takes about this long, ms; it cannot be known before. */
+const rollingTakes = 12_000;
+/** Leases outlive short pauses; now and then a process sleeps for longer than any lease, in runs that have the time, ms. */
+const longPause = [33_000, 42_000] as const;
+const timeForLongPause = 150_000;
+/** Of the span of a run, this much at its end is free of new faults, ms. */
+const calm = 1_000;
+
+/**
+ * A schedule of faults, several at a time but only one at a time for a target.
+ * @param span how long faults may last from the beginning, ms
+ */
+export function schedule(seed: string, names: readonly FaultName[], targets: readonly Target[], span: number): Fault[] {
+  const dice = chance(`faults/${seed}`);
+  const possible = names
+    .map((name) => ({
+      name,
+      targets: targets.filter(({ kind }) => (faults[name].hits as readonly string[]).includes(kind)),
+    }))
+    .filter((entry) => entry.targets.length > 0);
+  if (possible.length === 0) return [];
+  const busyUntil = new Map<string, number>();
+  const plan: Fault[] = [];
+  for (let at = dice.between(500, 2_000); at < span - calm; at += dice.between(250, 2_200)) {
+    const { name, targets: candidates } = dice.pick(possible);
+    const target = dice.pick(candidates);
+    const lasts = Math.min(Math.round(length(name, dice, span)), Math.max(0, Math.round(span - at)));
+    const involved = [target.name, ...(target.involves ?? [])];
+    if (involved.some((other) => (busyUntil.get(other) ?? 0) > at)) continue;
+    const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
+    for (const other of involved) busyUntil.set(other, over);
+    plan.push({ name, target: target.name, at: Math.round(at), lasts });
+  }
+  return plan;
+}
+
+function length(name: FaultName, dice: ReturnType<typeof chance>, span: number): number {
+  const [min, max] = faults[name].lasts;
+  if (name === 'pause' && span >= timeForLongPause && dice.next() < 0.08) return dice.between(...longPause);
+  // Most are short: squared, the chance leans to the lower end.
+  return min + (max - min) * dice.next() ** 2;
+}

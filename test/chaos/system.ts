@@ -1,0 +1,232 @@
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { freePort } from '../support/free-port.ts';
+import { startTcpRelay, type TcpRelay } from '../support/tcp-relay.ts';
+import { type BrokerUnderTest, type Engine, startBroker } from './broker.ts';
+import type { CallerOptions } from './caller.ts';
+import type { Door } from './exchange.ts';
+import { type Crashed, record } from './history.ts';
+import { Part, type Victim } from './part.ts';
+import type { Target } from './schedule.ts';
+import type { Behaviour } from './service.ts';
+import { routes } from './workload.ts';
+
+const entryPoint = join(import.meta.dirname, '../../sidecar/main.ts');
+const program = (name: string) => join(import.meta.dirname, name);
+
+export interface SystemOptions {
+  readonly engine: Engine;
+  /** Everything that is written lands here. */
+  readonly folder: string;
+  readonly callers: number;
+  /** Whether the disk of the broker is to be filled. */
+  readonly ownDisk: boolean;
+}
+
+/** A sidecar with its configuration and, towards a broker with a port, its own link. */
+interface Sidecar {
+  readonly part: Part;
+  readonly link?: TcpRelay;
+  /** Writes the configuration, in the ordinary or the other form, and has it loaded. */
+  reload(form: 'ordinary' | 'other'): void;
+}
+
+/**
+ * The system under test, every part a process of its own: callers → two sidecars of `orders` → broker → two sidecars of
+ * `payments` → a service each. Every sidecar reaches the broker over a relay of its own.
+ */
+export class System {
+  readonly doors: Door[] = [];
+  /** Every process that a fault can hit, by name. */
+  readonly victims = new Map<string, Victim>();
+  readonly sidecars = new Map<string, Sidecar>();
+  readonly callers: Part[] = [];
+  readonly broker: BrokerUnderTest;
+  readonly #options: SystemOptions;
+  readonly #behaviours = new Map<string, string>();
+  readonly #services: Part[] = [];
+
+  private constructor(options: SystemOptions, broker: BrokerUnderTest) {
+    this.#options = options;
+    this.broker = broker;
+    if (broker.server) this.victims.set(broker.server.name, broker.server);
+  }
+
+  /** Starts broker, services and sidecars; resolves when all are well. Callers come with {@link startCallers}. */
+  static async start(options: SystemOptions): Promise<System> {
+    mkdirSync(join(options.folder, 'logs'), { recursive: true });
+    const system = new System(options, await startBroker(options.engine, options.folder, options.ownDisk));
+    try {
+      for (const number of [1, 2]) await system.#addCallee(number);
+      for (const number of [1, 2]) await system.#addDoor(number);
+      await system.well();
+      return system;
+    } catch (error) {
+      await system.stop();
+      throw error;
+    }
+  }
+
+  /** What faults can hit. */
+  targets(): Target[] {
+    const targets: Target[] = [];
+    for (const [name, { link }] of this.sidecars) {
+      targets.push({ name, kind: 'sidecar' });
+      if (link) targets.push({ name: linkOf(name), kind: 'link', involves: [name] });
+    }
+    for (const { name } of this.#services) targets.push({ name, kind: 'service' });
+    for (const { name } of this.callers) targets.push({ name, kind: 'caller' });
+    const { server, lock, fill } = this.broker;
+    if (server) targets.push({ name: server.name, kind: 'broker' });
+    if (lock) targets.push({ name: 'database', kind: 'database' });
+    if (fill) targets.push({ name: 'disk', kind: 'disk', involves: server ? [server.name] : [] });
+    targets.push({ name: 'sidecars', kind: 'fleet', involves: [...this.sidecars.keys()] });
+    return targets;
+  }
+
+  link(target: string): TcpRelay {
+    const relay = [...this.sidecars].find(([name]) => linkOf(name) === target)?.[1].link;
+    if (!relay) throw new Error(`there is no link ${target}`);
+    return relay;
+  }
+
+  victim(name: string): Victim {
+    const victim = this.victims.get(name);
+    if (!victim) throw new Error(`there is no process ${name}`);
+    return victim;
+  }
+
+  /** How a service behaves from now on. */
+  behave(service: string, behaviour: Behaviour): void {
+    const file = this.#behaviours.get(service);
+    if (file === undefined) throw new Error(`there is no service ${service}`);
+    writeFileSync(file, JSON.stringify(behaviour));
+  }
+
+  async startCallers(options: Omit<CallerOptions, 'name' | 'doors' | 'file' | 'tasks'>, tasks: number): Promise<void> {
+    const { callers } = this.#options;
+    for (let number = 1; number <= callers; number++) {
+      const name = `caller-${number}`;
+      const share = Math.ceil((tasks * number) / callers) - Math.ceil((tasks * (number - 1)) / callers);
+      const own: CallerOptions = {
+        ...options,
+        name,
+        tasks: share,
+        doors: this.doors,
+        file: this.#file(`${name}.jsonl`),
+      };
+      const caller = this.#part(name, [program('caller.ts'), JSON.stringify(own)]);
+      this.callers.push(caller);
+      await caller.start();
+    }
+  }
+
+  /** Every file with a part of the history. */
+  histories(): string[] {
+    const executions = this.#services.map(({ name }) => this.#file(`${name}.jsonl`));
+    return [...this.callers.map(({ name }) => this.#file(`${name}.jsonl`)), ...executions, this.file];
+  }
+
+  /** What the harness itself has to record. */
+  get file(): string {
+    return this.#file('harness.jsonl');
+  }
+
+  /** Resolves when every sidecar is ready and every service answers. */
+  async well(): Promise<void> {
+    await Promise.all(
+      [...this.#services, ...[...this.sidecars.values()].map(({ part }) => part)].map((part) => part.well()),
+    );
+  }
+
+  /** Ends all of it, keeps the logs. */
+  async stop(): Promise<void> {
+    const parts = [...this.callers, ...[...this.sidecars.values()].map(({ part }) => part), ...this.#services];
+    await Promise.all(parts.map((part) => part.kill()));
+    for (const { link } of this.sidecars.values()) await link?.cut();
+    await this.broker.remove();
+  }
+
+  async #addCallee(number: number): Promise<void> {
+    const service = `service-${number}`;
+    const port = await freePort();
+    const behaviour = this.#file(`${service}.behaviour.json`);
+    this.#behaviours.set(service, behaviour);
+    this.behave(service, { kind: 'well', share: 0 });
+    const args = [program('service.ts'), String(port), service, this.#file(`${service}.jsonl`), behaviour];
+    const part = this.#part(service, args, `http://127.0.0.1:${port}/healthz`);
+    this.#services.push(part);
+    await part.start();
+    const url = `http://127.0.0.1:${port}`;
+    // One with health checks and one without: a service that is down is noticed in different ways.
+    const health = number === 2 ? { health: { path: '/healthz', interval: '500ms' } } : {};
+    const inbound = (concurrency: number) => ({ inbound: [{ url, timeout: '2s', concurrency, ...health }] });
+    await this.#addSidecar(`payments-${number}`, 'payments', (form) => inbound(form === 'ordinary' ? 16 : 4));
+  }
+
+  async #addDoor(number: number): Promise<void> {
+    const name = `orders-${number}`;
+    const listen = `127.0.0.1:${await freePort()}`;
+    this.doors.push({ name, url: `http://${listen}` });
+    const unmatched = { ordinary: 'deny', other: 'passthrough' };
+    await this.#addSidecar(name, 'orders', (form) => ({
+      outbound: { listen, unmatched: unmatched[form], routes: routes() },
+    }));
+  }
+
+  async #addSidecar(
+    name: string,
+    service: string,
+    sections: (form: 'ordinary' | 'other') => Record<string, unknown>,
+  ): Promise<void> {
+    const { broker } = this;
+    const link = broker.port === undefined ? undefined : await startTcpRelay(broker.port);
+    const admin = `127.0.0.1:${await freePort()}`;
+    const file = this.#file(`${name}.yaml`);
+    const write = (form: 'ordinary' | 'other') => {
+      const config = {
+        service,
+        // No run is as long as this: what is forgotten after its retention would look lost.
+        broker: { url: link ? `nats://127.0.0.1:${link.port}` : broker.url, retention: { responses: '12h' } },
+        ...sections(form),
+        admin: { listen: admin },
+        shutdown: { drain: '4s' },
+      };
+      writeFileSync(file, stringify(config));
+    };
+    write('ordinary');
+    const part = this.#part(name, [entryPoint, 'run', '--config', file], `http://${admin}/ready`);
+    const reload = (form: 'ordinary' | 'other') => {
+      write(form);
+      part.reload();
+    };
+    this.sidecars.set(name, { part, ...(link && { link }), reload });
+    await part.start();
+  }
+
+  #part(name: string, args: string[], health?: string): Part {
+    const part = new Part({
+      label: name,
+      command: process.execPath,
+      args,
+      log: this.#file(join('logs', `${name}.log`)),
+      ...(health !== undefined && { health }),
+      onCrash: (detail) => {
+        const crash: Crashed = { type: 'crashed', at: Date.now(), part: name, detail };
+        record(this.file, crash);
+        appendFileSync(this.#file(join('logs', 'crashes.log')), `${name}: ${detail}\n`);
+      },
+    });
+    this.victims.set(name, part);
+    return part;
+  }
+
+  #file(name: string): string {
+    return join(this.#options.folder, name);
+  }
+}
+
+function linkOf(sidecar: string): string {
+  return `${sidecar}’s link`;
+}
