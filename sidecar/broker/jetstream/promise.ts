@@ -11,7 +11,8 @@ function numbersOf(version: string): number[] {
 export function atLeast(version: string, floor: string): boolean {
   const [a, b] = [numbersOf(version), numbersOf(floor)];
   for (let i = 0; i < 3; i++) {
-    if (a[i] !== b[i]) return (a[i] ?? 0) > (b[i] ?? 0);
+    const [left, right] = [a[i] ?? 0, b[i] ?? 0];
+    if (left !== right) return left > right;
   }
   return true;
 }

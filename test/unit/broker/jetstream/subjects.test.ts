@@ -1,0 +1,140 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
+import { CallIds, keyedCallId } from '../../../../sidecar/model/call-id.ts';
+import { serviceName } from '../../model/arbitraries.ts';
+
+/** As the configuration allows it. */
+const namespace = fc.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/);
+const round = fc.integer({ min: 1, max: 10_000 });
+const newId = fc.tuple(serviceName, fc.nat()).map(([service, now]) => new CallIds('abcde').next(service, now));
+const keyedId = fc
+  .tuple(serviceName, fc.string())
+  .map(([service, key]) => keyedCallId({ caller: 'c', service, method: 'POST', path: '/', key }));
+const callId = fc.oneof(newId, keyedId);
+
+const place = fc.record({ ns: namespace, callee: serviceName, caller: serviceName, id: callId, round });
+
+/** A token that is literal: no wildcard, no space, not empty (NATS: subject-based messaging). */
+const TOKEN = /^[A-Za-z0-9_-]+$/;
+
+/** Whether a stream that listens on `filter` takes `subject`. */
+function takes(filter: string, subject: string): boolean {
+  const [wanted, given] = [filter.split('.'), subject.split('.')];
+  for (const [i, token] of wanted.entries()) {
+    if (token === '>') return given.length > i;
+    if (given[i] === undefined || (token !== '*' && token !== given[i])) return false;
+  }
+  return wanted.length === given.length;
+}
+
+describe('for all service names, namespaces and ids', () => {
+  test('subjects are literal and streams may be called so', () => {
+    fc.assert(
+      fc.property(place, ({ ns, callee, caller, id, round: n }) => {
+        const subjects = new Subjects(ns);
+        for (const subject of [
+          subjects.action(callee, caller, id),
+          subjects.response(caller, id),
+          subjects.announced(caller, id),
+          subjects.delivered(caller, id),
+          subjects.progress(callee, id, n),
+          subjects.dead(callee, caller, id),
+          subjects.control(callee),
+        ]) {
+          expect(subject.split('.').filter((token) => !TOKEN.test(token))).toEqual([]);
+        }
+        for (const stream of [
+          subjects.actionStream(callee),
+          subjects.responseStreamOf(caller, id),
+          subjects.attemptStream(callee),
+          subjects.deadStream(),
+        ]) {
+          expect(stream).toMatch(TOKEN);
+        }
+      }),
+    );
+  });
+
+  test('the name of a stream tells its service, and only in its own namespace', () => {
+    fc.assert(
+      fc.property(namespace, namespace, serviceName, (ns, other, service) => {
+        fc.pre(ns !== other);
+        const subjects = new Subjects(ns);
+        const names = {
+          actions: subjects.actionStream(service),
+          responses: subjects.responseStream(service),
+          keyed: subjects.keyedStream(service),
+          attempts: subjects.attemptStream(service),
+        };
+        for (const [kind, name] of Object.entries(names)) {
+          expect(subjects.readStream(name)).toEqual({ kind, service });
+          expect(new Subjects(other).readStream(name)).toBeUndefined();
+        }
+        expect(subjects.readStream(subjects.deadStream())).toBeUndefined();
+      }),
+    );
+  });
+
+  test('each subject of a call is its own: another call, caller or callee has another', () => {
+    fc.assert(
+      fc.property(place, place, (a, b) => {
+        fc.pre(JSON.stringify({ ...a, round: 0 }) !== JSON.stringify({ ...b, round: 0 }));
+        const subjectsOf = ({ ns, callee, caller, id }: typeof a) => {
+          const subjects = new Subjects(ns);
+          return [subjects.action(callee, caller, id), subjects.dead(callee, caller, id)];
+        };
+        const [first, second] = [subjectsOf(a), subjectsOf(b)];
+        expect(first.filter((subject) => second.includes(subject))).toEqual([]);
+      }),
+    );
+  });
+
+  test('an instance hears the announcements of its own new calls, and of no others', () => {
+    fc.assert(
+      fc.property(namespace, serviceName, serviceName, newId, keyedId, (ns, caller, other, own, keyed) => {
+        fc.pre(caller !== other);
+        const subjects = new Subjects(ns);
+        const mine = subjects.announcedTo(caller, 'abcde');
+        expect(takes(mine, subjects.announced(caller, own))).toBe(true);
+        expect(takes(mine, subjects.announced(caller, keyed))).toBe(false);
+        expect(takes(mine, subjects.announced(other, own))).toBe(false);
+        expect(takes(subjects.announcedTo(caller, 'abcdf'), subjects.announced(caller, own))).toBe(false);
+      }),
+    );
+  });
+});
+
+test('exactly these: another release, and programs without Holdline, count on them', () => {
+  const subjects = new Subjects('holdline');
+  const id = '01890a5d-ac96-774b-8cce-b302099a8057';
+  const keyed = '01890a5d-ac96-874b-8cce-b302099a8057';
+  expect({
+    actions: [subjects.actionStream('payments'), subjects.action('payments', 'orders', id)],
+    responses: [subjects.responseStreamOf('orders', id), subjects.response('orders', id)],
+    keyed: [subjects.responseStreamOf('orders', keyed), subjects.response('orders', keyed)],
+    delivered: subjects.delivered('orders', keyed),
+    announced: [subjects.announced('orders', id), subjects.announced('orders', keyed)],
+    announcedTo: subjects.announcedTo('orders', '333ac'),
+    attempts: [subjects.attemptStream('payments'), subjects.progress('payments', id, 2)],
+    dead: [subjects.deadStream(), subjects.dead('payments', 'orders', id)],
+    control: subjects.control('payments'),
+  }).toEqual({
+    actions: ['holdline_actions_payments', `holdline.act.payments.orders.${id}`],
+    responses: ['holdline_responses_orders', `holdline.res.orders.333ac.${id}`],
+    keyed: ['holdline_keyed_orders', `holdline.key.orders.res.${keyed}`],
+    delivered: `holdline.key.orders.had.${keyed}`,
+    announced: [`holdline.rt.orders.333ac.${id}`, `holdline.rtk.orders.res.${keyed}`],
+    announcedTo: 'holdline.rt.orders.333ac.*',
+    attempts: ['holdline_attempts_payments', `holdline.att.payments.${id}.2`],
+    dead: ['holdline_dead', `holdline.dead.payments.orders.${id}`],
+    control: 'holdline.ctl.payments',
+  });
+});
+
+test.each(['', 'actions_payments', 'holdline_actions_', 'holdline_actions_Payments', 'holdline_actions_a_b', 'KV_x'])(
+  'a stream called %j is a stranger',
+  (name) => {
+    expect(new Subjects('holdline').readStream(name)).toBeUndefined();
+  },
+);
