@@ -1,0 +1,197 @@
+import { resolve } from 'node:path';
+import type { BrokerConfig } from '../../config/schema.ts';
+import type {
+  Broker,
+  BrokerStatus,
+  CalleeLog,
+  CallerLog,
+  DurabilityPromise,
+  OperatorLog,
+  TakeOptions,
+} from '../port.ts';
+import { SqliteCallerLog } from './caller-log.ts';
+import type { LeaseOwner, SqliteLease } from './lease.ts';
+import { SqliteOperatorLog } from './operator-log.ts';
+import { SqliteTaking } from './taking.ts';
+import { DatabaseThread, type News } from './thread.ts';
+
+/** While leases are held the thread is told this often that the adapter lives, ms. */
+const beatMs = 1_000;
+/** SQLite takes values of up to 1 GB; a request and its place in a transaction must fit in memory several times. */
+const largestBody = 256 * 1024 * 1024;
+
+export interface OpenSqlite {
+  readonly config: Extract<BrokerConfig, { kind: 'sqlite' }> & {
+    /** The file grows no further than this, bytes; calls are refused from nine tenths of it. Absent: no limit. */
+    readonly maxBytes?: number;
+  };
+  readonly service: string;
+  /** Names this process in start marks. */
+  readonly instance: string;
+  /** Gets what goes wrong and is being retried. */
+  readonly report: (error: Error) => void;
+}
+
+/**
+ * Opens the embedded call log, a database file that all sidecars of one machine share.
+ * @throws {DatabaseRefused} the file is damaged, is no database, is another program's, or is a newer Holdline's
+ */
+export async function openSqliteBroker(options: OpenSqlite): Promise<Broker> {
+  const broker = new SqliteBroker(options);
+  await broker.open();
+  return broker;
+}
+
+class SqliteBroker implements Broker, LeaseOwner {
+  readonly instance: string;
+  readonly maxInlineBody = largestBody;
+  readonly #options: OpenSqlite;
+  readonly #callers = new Map<string, SqliteCallerLog>();
+  readonly #takings: SqliteTaking[] = [];
+  readonly #leases = new Set<SqliteLease>();
+  readonly #listeners = new Set<(status: BrokerStatus) => void>();
+  #thread!: DatabaseThread;
+  #operator!: OperatorLog;
+  #status: BrokerStatus = { connected: true };
+  #beat: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: OpenSqlite) {
+    this.#options = options;
+    this.instance = options.instance;
+  }
+
+  async open(): Promise<void> {
+    const { config, service, instance } = this.#options;
+    const { namespace, retention, maxBytes } = config;
+    this.#thread = await DatabaseThread.open(
+      { file: resolve(config.file), namespace, service, instance, retention: { ...retention }, maxBytes },
+      (news) => this.#hear(news),
+      () => this.#beginAgain(),
+    );
+    this.#operator = new SqliteOperatorLog(this.#thread);
+  }
+
+  /** The file was opened before; there is nothing to wait for. */
+  start(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  get status(): BrokerStatus {
+    return this.#status;
+  }
+
+  get operator(): OperatorLog {
+    return this.#operator;
+  }
+
+  onStatus(listener: (status: BrokerStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  promise(): Promise<DurabilityPromise> {
+    return Promise.resolve({
+      engine: 'SQLite',
+      version: process.versions['sqlite'] ?? 'unknown',
+      replicas: 1,
+      storage: `file ${this.#options.config.file}`,
+      survives: {
+        sidecarKill: true,
+        brokerKill: true,
+        brokerNodeLoss: false,
+        powerLossOfOneNode: true,
+        powerLossOfAllNodes: true,
+      },
+      notes: [
+        'Every acknowledged call is on the disk before it is acknowledged: it survives kill -9 of every process and a ' +
+          'power failure, as far as the disk keeps its word about what it has written.',
+        'One file on one machine: the loss of its disk loses every call that is not finished.',
+        'All sidecars that share the log must run on this machine, and the file must not lie on a network file system.',
+      ],
+    });
+  }
+
+  caller(service: string): CallerLog {
+    let log = this.#callers.get(service);
+    if (log === undefined) {
+      log = new SqliteCallerLog(this.#thread, service, this.#options.report);
+      this.#callers.set(service, log);
+    }
+    return log;
+  }
+
+  callee(service: string): CalleeLog {
+    return {
+      take: (options: TakeOptions) => {
+        const taking = new SqliteTaking(this.#thread, this.#takings.length, service, options, this);
+        this.#takings.push(taking);
+        return taking;
+      },
+    };
+  }
+
+  close(limitMs: number): Promise<void> {
+    this.#closed ??= this.#close(limitMs);
+    return this.#closed;
+  }
+
+  held(lease: SqliteLease): void {
+    this.#leases.add(lease);
+    this.#beat ??= setInterval(() => this.#thread.tell({ op: 'beat' }), beatMs);
+  }
+
+  ended(lease: SqliteLease): void {
+    this.#leases.delete(lease);
+    if (this.#leases.size > 0) return;
+    clearInterval(this.#beat);
+    this.#beat = undefined;
+  }
+
+  async #close(limitMs: number): Promise<void> {
+    for (const taking of this.#takings) await taking.stop();
+    await this.#thread.close(limitMs);
+    clearInterval(this.#beat);
+    for (const lease of this.#leases) lease.lose();
+    this.#leases.clear();
+  }
+
+  #hear(news: News): void {
+    switch (news.kind) {
+      case 'response':
+        this.#callers.get(news.caller)?.awaited.found(news.id, news.event);
+        return;
+      case 'taken':
+        this.#takings[news.taker]?.deliver(news.calls);
+        return;
+      case 'evicted':
+        this.#loseLeases((lease) => lease.name.owner === news.owner);
+        return;
+      case 'health':
+        this.#become(news.detail === undefined ? { connected: news.connected } : news);
+        return;
+      case 'problem':
+        this.#options.report(new Error(news.message));
+        return;
+      default:
+        news satisfies never;
+    }
+  }
+
+  /** Leases belong to the thread that took them: others take what it held. */
+  #beginAgain(): void {
+    this.#loseLeases(() => true);
+    for (const log of this.#callers.values()) log.awaited.listenAgain();
+    for (const taking of this.#takings) taking.wantAgain();
+  }
+
+  #loseLeases(which: (lease: SqliteLease) => boolean): void {
+    for (const lease of [...this.#leases].filter(which)) lease.lose();
+  }
+
+  #become({ connected, detail }: BrokerStatus): void {
+    const changed = connected !== this.#status.connected;
+    this.#status = detail === undefined ? { connected } : { connected, detail };
+    if (changed) for (const listener of this.#listeners) listener(this.#status);
+  }
+}

@@ -1,0 +1,60 @@
+import type { Ledger } from './ledger.ts';
+import { letterOf, listCalls, tellCall } from './listing.ts';
+import type { Request } from './protocol.ts';
+import type { SizeLimit } from './size-limit.ts';
+
+/**
+ * Does a writing request, within a transaction; gives its result.
+ * @throws {BrokerUnavailable} there is no room for it, and nothing was written
+ */
+export function write(ledger: Ledger, size: SizeLimit | undefined, request: Request, now: number): unknown {
+  switch (request.op) {
+    case 'store':
+      size?.expectRoom(request.args.event.byteLength);
+      return ledger.store(request.args, now);
+    case 'withdraw':
+      return ledger.withdraw(request.args, now);
+    case 'start':
+      return ledger.start(request.args, request.args.guarded ? request.args.mark : null);
+    case 'postpone': {
+      const { seq, owner, progress, until } = request.args;
+      return void ledger.calls.postpone(seq, owner, progress, until);
+    }
+    case 'release':
+      return void ledger.calls.release(request.args.seq, request.args.owner);
+    case 'finish':
+      return ledger.finish(request.args, now);
+    case 'delivered':
+      return ledger.responses.markDelivered(request.args.id, request.args.caller);
+    case 'replay':
+      return ledger.replay(request.args.id, now);
+    case 'discard':
+      return ledger.discard(request.args.id, now);
+    default:
+      throw new TypeError(`${request.op} does not write`);
+  }
+}
+
+/** Does a reading request; gives its result. */
+export function read(ledger: Ledger, request: Request, now: number): unknown {
+  switch (request.op) {
+    case 'find':
+      return ledger.find(request.args.id, request.args.caller, now);
+    case 'backlog':
+      return ledger.calls.backlog(request.args.service);
+    case 'calls':
+      return listCalls(ledger, request.args, now);
+    case 'call':
+      return tellCall(ledger, request.args.id, now);
+    case 'deadLetters':
+      return ledger.letters.list(request.args, now).map(letterOf);
+    case 'deadLetter': {
+      const letter = ledger.letters.byId(request.args.id, now);
+      return letter === undefined ? undefined : letterOf(letter);
+    }
+    case 'engine':
+      return { version: process.versions['sqlite'] ?? 'unknown' };
+    default:
+      throw new TypeError(`${request.op} does not read`);
+  }
+}

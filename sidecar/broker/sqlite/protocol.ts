@@ -1,0 +1,171 @@
+import type { Outcome } from '../../model/call.ts';
+import type { CallListing, CallQuery, CallStory, DeadLetter, DeadLetterQuery, FoundCall } from '../port.ts';
+
+/** What the adapter and its database thread say to each other. Events travel as the bytes that are stored. */
+
+export interface ThreadOptions {
+  readonly file: string;
+  readonly namespace: string;
+  readonly service: string;
+  readonly instance: string;
+  /** ms */
+  readonly retention: { readonly responses: number; readonly keyed: number; readonly deadLetters: number };
+  readonly maxBytes?: number | undefined;
+}
+
+/** Names one lease: the stored action, and the instance row under which it was taken. */
+export interface LeaseName {
+  readonly seq: number;
+  readonly owner: number;
+}
+
+export interface StoreArgs {
+  readonly id: string;
+  readonly round: number;
+  readonly caller: string;
+  readonly service: string;
+  readonly fingerprint: string;
+  readonly idempotent: boolean;
+  readonly keyed: boolean;
+  readonly acceptedAt: number;
+  readonly deadline: number;
+  readonly orderKey: string | null;
+  /** It may have been stored before, with the answer lost. */
+  readonly repeated?: boolean;
+  readonly event: Uint8Array;
+}
+
+export type StoreResult =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'open'; readonly fingerprint: string; readonly round: number }
+  | { readonly kind: 'finished'; readonly event: Uint8Array };
+
+export interface FinishArgs {
+  readonly id: string;
+  readonly round: number;
+  readonly caller: string;
+  readonly service: string;
+  readonly route: string;
+  readonly keyed: boolean;
+  readonly outcome: Outcome;
+  readonly finishedAt: number;
+  readonly event: Uint8Array;
+}
+
+export type FindResult =
+  | { readonly kind: 'open'; readonly found: Extract<FoundCall, { kind: 'open' }> }
+  | { readonly kind: 'finished'; readonly event: Uint8Array; readonly delivered: boolean };
+
+export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
+
+/** One taken action on its way to its receiver. */
+export interface TakenCall extends LeaseName {
+  readonly event: Uint8Array;
+  readonly progress?: Uint8Array;
+  /** JSON of `Progress['started']`. */
+  readonly started?: string;
+  readonly unaccounted: number;
+}
+
+/** The questions that get an answer. */
+export interface Commands {
+  store: { args: StoreArgs; result: StoreResult };
+  find: { args: { id: string; caller: string }; result: FindResult | undefined };
+  delivered: { args: { id: string; caller: string }; result: void };
+  withdraw: { args: { id: string; caller?: string; outcome: 'cancelled' | 'deadline-exceeded' }; result: Withdrawn };
+  start: { args: LeaseName & { guarded: boolean; mark: string }; result: 'started' | 'gone' };
+  postpone: { args: LeaseName & { until: number; progress: Uint8Array | null }; result: void };
+  release: { args: LeaseName; result: void };
+  finish: { args: LeaseName & FinishArgs; result: 'stored' | 'refused' };
+  backlog: { args: { service: string }; result: { waiting: number; oldest?: number } };
+  calls: { args: CallQuery; result: CallListing[] };
+  call: { args: { id: string }; result: CallStory | undefined };
+  deadLetters: { args: DeadLetterQuery; result: DeadLetter[] };
+  deadLetter: { args: { id: string }; result: DeadLetter | undefined };
+  replay: { args: { id: string }; result: 'replayed' | 'unknown' };
+  discard: { args: { id: string }; result: 'discarded' | 'unknown' };
+  engine: { args: Record<string, never>; result: { version: string } };
+  close: { args: Record<string, never>; result: void };
+}
+
+export type CommandName = keyof Commands;
+
+export type Request = {
+  [K in CommandName]: { readonly n: number; readonly op: K; readonly args: Commands[K]['args'] };
+}[CommandName];
+
+/** What needs no answer. */
+export type Notice =
+  /** Awaits the response of a call, in this round or a later one. */
+  | { readonly op: 'await'; readonly id: string; readonly caller: string; readonly round: number }
+  | { readonly op: 'forget'; readonly id: string; readonly caller: string }
+  /**
+   * This taker wants up to `free` actions of a service. `received`: leases that have arrived so far, by which the thread
+   * knows what is still on its way.
+   */
+  | {
+      readonly op: 'want';
+      readonly taker: number;
+      readonly service: string;
+      readonly free: number;
+      readonly received: number;
+    }
+  /** The adapter lives and holds leases. */
+  | { readonly op: 'beat' };
+
+export type ToThread = Request | Notice;
+
+export type FromThread =
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'done'; readonly n: number; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly n: number; readonly message: string; readonly retryAfter: number }
+  | { readonly kind: 'response'; readonly id: string; readonly caller: string; readonly event: Uint8Array }
+  | { readonly kind: 'taken'; readonly taker: number; readonly calls: readonly TakenCall[] }
+  /** This instance was taken for dead: its leases belong to nobody or to others. */
+  | { readonly kind: 'evicted'; readonly owner: number }
+  | { readonly kind: 'health'; readonly connected: boolean; readonly detail?: string }
+  | { readonly kind: 'problem'; readonly message: string };
+
+/** How a command treats the file. */
+export interface Effect {
+  /** `durable`: on the disk before it is answered. `lazy`: survives any process, maybe not a power loss. `none`: reads. */
+  readonly write: 'durable' | 'lazy' | 'none';
+  /** Other processes may be waiting for what it wrote. */
+  readonly rings: boolean;
+  /** Goes on until it succeeds; everything else is refused when the file cannot be written. */
+  readonly kept: boolean;
+}
+
+const reads: Effect = { write: 'none', rings: false, kept: false };
+
+export function effectOf(request: Request): Effect {
+  switch (request.op) {
+    case 'store':
+    case 'withdraw':
+    case 'replay':
+    case 'discard':
+      return { write: 'durable', rings: true, kept: false };
+    case 'finish':
+    case 'postpone':
+    case 'release':
+      return { write: 'durable', rings: true, kept: true };
+    case 'delivered':
+      return { write: 'durable', rings: false, kept: true };
+    case 'start':
+      // The mark of a guarded call decides whether it may ever run again. For the others it only sharpens what `find`
+      // and `withdraw` can say, and a process kill does not lose it.
+      return { write: request.args.guarded ? 'durable' : 'lazy', rings: false, kept: true };
+    case 'find':
+    case 'backlog':
+    case 'calls':
+    case 'call':
+    case 'deadLetters':
+    case 'deadLetter':
+    case 'engine':
+    case 'close':
+      return reads;
+    default:
+      return request satisfies never;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * The tables, as a list of forward migrations: entry n brings a file from version n to n + 1. Entries are never edited
+ * once released, only added. The version of a file is its `user_version`.
+ *
+ * An `event` column holds the bytes that `model/codec.ts` makes. What a row means:
+ * - `calls`: a call that is stored and not finished. Its row goes when the response event is stored.
+ *   `blocked`: an earlier call with the same order key is open. `not_before`: 0 is now; a call that is due gets 0.
+ *   `owner`: the instance that holds the lease. `running`: that instance has started an attempt.
+ *   `unaccounted`: started attempts of idempotent calls that died with their instance. `started`: the start mark of a
+ *   guarded call.
+ * - `actions`: the stored request. Apart from `calls`, because SQLite writes a whole row at each update, body included.
+ * - `progress`: what postponing remembered.
+ * - `responses`: the one response event of a call, with the moment up to which it is kept.
+ * - `dead_letters`: the letter, with the action event for its replay.
+ * - `instances`: who takes leases; `token` names the lock file that tells whether the instance lives, `beat` counts its
+ *   signs of life.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE namespaces (ns INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+  CREATE TABLE instances (
+    owner INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL UNIQUE,
+    service TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    beat INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  CREATE TABLE calls (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    service TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    idempotent INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    order_key TEXT,
+    blocked INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL DEFAULT 0,
+    owner INTEGER,
+    running INTEGER NOT NULL DEFAULT 0,
+    unaccounted INTEGER NOT NULL DEFAULT 0,
+    started TEXT,
+    UNIQUE (ns, id)
+  ) STRICT;
+  -- Every index ends in seq, the accepted order, because that is the row id.
+  CREATE INDEX calls_of_service ON calls (ns, service);
+  CREATE INDEX calls_ready ON calls (ns, service) WHERE owner IS NULL AND blocked = 0 AND not_before = 0;
+  CREATE INDEX calls_postponed ON calls (ns, service, not_before) WHERE owner IS NULL AND not_before > 0;
+  CREATE INDEX calls_held ON calls (owner) WHERE owner IS NOT NULL;
+  CREATE INDEX calls_waiting ON calls (ns, deadline) WHERE owner IS NULL;
+  CREATE INDEX calls_ordered ON calls (ns, service, order_key) WHERE order_key IS NOT NULL;
+
+  CREATE TABLE actions (seq INTEGER PRIMARY KEY, event BLOB NOT NULL) STRICT;
+  CREATE TABLE progress (seq INTEGER PRIMARY KEY, event BLOB NOT NULL) STRICT;
+
+  CREATE TABLE responses (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    service TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    event BLOB NOT NULL,
+    UNIQUE (ns, id)
+  ) STRICT;
+  CREATE INDEX responses_of_caller ON responses (ns, caller);
+  CREATE INDEX responses_expiry ON responses (expires_at);
+
+  CREATE TABLE dead_letters (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    route TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    event BLOB NOT NULL,
+    UNIQUE (ns, id)
+  ) STRICT;
+  CREATE INDEX dead_letters_expiry ON dead_letters (expires_at);
+  `,
+];
+
+/** Written into the file's header, so that another program's database is never taken for a log: "HLDN". */
+export const applicationId = 0x48_4c_44_4e;

@@ -1,0 +1,92 @@
+import { decodeAction } from '../../model/codec.ts';
+import type { TakeOptions, Taking } from '../port.ts';
+import { SqliteLease, type LeaseOwner } from './lease.ts';
+import type { TakenCall } from './protocol.ts';
+import type { DatabaseThread } from './thread.ts';
+
+/** An event that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
+const unreadableAgainMs = 60_000;
+
+/** Takes the calls of one service off the embedded log. */
+export class SqliteTaking implements Taking {
+  readonly #thread: DatabaseThread;
+  readonly #number: number;
+  readonly #service: string;
+  readonly #options: TakeOptions;
+  readonly #owner: LeaseOwner;
+  #received = 0;
+  #state: 'paused' | 'running' | 'stopped' = 'paused';
+
+  /** @param number tells the takers of one thread apart */
+  constructor(thread: DatabaseThread, number: number, service: string, options: TakeOptions, owner: LeaseOwner) {
+    this.#thread = thread;
+    this.#number = number;
+    this.#service = service;
+    this.#options = options;
+    this.#owner = owner;
+  }
+
+  pause(): void {
+    this.#become('paused');
+  }
+
+  resume(): void {
+    this.#become('running');
+  }
+
+  more(): void {
+    if (this.#state === 'running') this.#want();
+  }
+
+  async stop(): Promise<void> {
+    this.#become('stopped');
+    await Promise.resolve();
+  }
+
+  async backlog(): Promise<{ waiting: number; oldest?: number }> {
+    return await this.#thread.ask('backlog', { service: this.#service });
+  }
+
+  deliver(calls: readonly TakenCall[]): void {
+    this.#received += calls.length;
+    for (const call of calls) this.#deliverOne(call);
+    // What is free may be less than what was free minus what came, where a rate is kept.
+    if (this.#state === 'running') this.#want();
+  }
+
+  /** Tells a new thread, which has given nothing yet, what is wanted. */
+  wantAgain(): void {
+    this.#received = 0;
+    this.more();
+  }
+
+  #become(state: 'paused' | 'running' | 'stopped'): void {
+    if (this.#state === 'stopped') return;
+    this.#state = state;
+    this.#want();
+  }
+
+  #want(): void {
+    const free = this.#state === 'running' ? Math.max(0, Math.floor(this.#options.free())) : 0;
+    this.#thread.tell({ op: 'want', taker: this.#number, service: this.#service, free, received: this.#received });
+  }
+
+  #deliverOne(call: TakenCall): void {
+    const { seq, owner } = call;
+    let action;
+    try {
+      action = decodeAction(call.event);
+    } catch (cause) {
+      this.#options.report(new Error(`an action for ${this.#service} cannot be read`, { cause }));
+      const until = Date.now() + unreadableAgainMs;
+      this.#thread
+        .ask('postpone', { seq, owner, progress: null, until })
+        .catch((error: Error) => this.#options.report(error));
+      return;
+    }
+    const lease = new SqliteLease(this.#thread, this.#owner, action, call);
+    // It was on its way when the taking was paused.
+    if (this.#state === 'running') this.#options.deliver(lease);
+    else lease.release().catch((error: Error) => this.#options.report(error));
+  }
+}
