@@ -155,7 +155,7 @@ export class App {
     } else if (room !== undefined) {
       await room.reconfigure(config);
     } else {
-      const created = createOutbound({ service, instance: this.instance, config, broker: this.#broker! });
+      const created = createOutbound({ service, config, broker: this.#broker! });
       await created.open();
       this.#outbound = created;
     }

@@ -1,0 +1,159 @@
+import type { BrokerUnavailable } from '../broker/port.ts';
+import type { RouteConfig } from '../config/config.ts';
+import type { ResponseEvent } from '../model/call.ts';
+import type { Preferences } from '../policy/prefer.ts';
+import type { Alarm, Alarms } from './alarms.ts';
+import { accepted, problem, replay, type Reply, type StoredState } from './answer.ts';
+import type { Exchange } from './exchange.ts';
+
+/** When it makes sense to ask for an answer that took longer than its caller was kept, ms. */
+const askAgainAfter = 2000;
+/** When it makes sense to come back to a sidecar that stops: another may be in its place by then, ms. */
+const restartTime = 2000;
+
+/** What a hold waits for. */
+export interface Held {
+  readonly id: string;
+  readonly keyed: boolean;
+  leave(hold: Hold): void;
+  delivered(): void;
+}
+
+/**
+ * One caller's connection that is kept open for a call.
+ *
+ * ```
+ * await:   waiting ──answer──> answered       waiting ──hold over──> 504 or 202
+ * async:   waiting ──stored──> 202            waiting ──hold over──> 504 (the broker has not confirmed)
+ * async with wait:  waiting ──answer──> answered   ──wait over──> as async
+ * ```
+ * A caller that goes away ends its hold, not its call.
+ */
+export class Hold {
+  readonly exchange: Exchange;
+  readonly route: RouteConfig;
+  /** Bytes of the request in memory; {@link Holds} keeps count. */
+  bytes = 0;
+  /** The answer itself is waited for, not only its call's acceptance. */
+  wantsAnswer: boolean;
+  readonly isAsync: boolean;
+  /** Answers the exchange in another way where nothing could be stored. */
+  fallback: (() => void) | undefined;
+  readonly #alarms: Alarms;
+  readonly #wait: number | undefined;
+  #until = Number.POSITIVE_INFINITY;
+  #alarm: Alarm | undefined;
+  #call: Held | undefined;
+  #state: StoredState | undefined;
+
+  constructor(exchange: Exchange, route: RouteConfig, preferences: Preferences, alarms: Alarms) {
+    this.exchange = exchange;
+    this.route = route;
+    this.isAsync = route.mode === 'async' || preferences.respondAsync;
+    this.#wait = preferences.wait;
+    this.wantsAnswer = !this.isAsync || this.#wait !== undefined;
+    this.#alarms = alarms;
+  }
+
+  /** When the hold is over, on the clock of `performance.now()`. */
+  get until(): number {
+    return this.#until;
+  }
+
+  /** The request is complete: from now on its caller waits for `call`. */
+  begin(call: Held): void {
+    this.#call = call;
+    const { hold } = this.route;
+    this.#until = performance.now() + (this.isAsync ? hold : Math.min(hold, this.#wait ?? hold));
+    this.#ringIn(this.wantsAnswer ? Math.min(hold, this.#wait ?? hold) : hold);
+  }
+
+  /** The call is stored. */
+  stored(state: StoredState): void {
+    this.#state = state;
+    if (!this.wantsAnswer) this.#end(this.#accepted(state));
+  }
+
+  /** @param replayed a caller has had this answer before */
+  answer(response: ResponseEvent, replayed: boolean): void {
+    const call = this.#call;
+    const state = response.outcome === 'answered' ? 'answered' : 'dead';
+    // What a caller must not take for done is told at once, also to one that does not wait.
+    const isRefusal = response.outcome === 'outcome-unknown' || response.outcome === 'cancelled';
+    if (!this.wantsAnswer && !isRefusal) {
+      this.#end(this.#accepted(state));
+      return;
+    }
+    if (call?.keyed && !replayed) this.exchange.res.once('finish', () => call.delivered());
+    this.#end(replay(response, replayed));
+  }
+
+  /** The key stands for another request. */
+  keyReused(): void {
+    const detail = 'The Idempotency-Key was used with another target, content type or body before.';
+    this.#end(problem('key-reused', { detail, callId: this.#call?.id }));
+  }
+
+  /** Nothing was stored. */
+  refuse(error: BrokerUnavailable): void {
+    if (this.fallback !== undefined) {
+      this.over();
+      if (!this.exchange.over) this.fallback();
+      return;
+    }
+    const detail = `The broker cannot store the call now, and nothing was accepted: ${error.message}.`;
+    this.#end(problem('broker-unavailable', { detail, retryAfter: error.retryAfter }));
+  }
+
+  /** The sidecar stops; the call goes on without it. */
+  shutDown(): void {
+    const detail =
+      this.#call === undefined
+        ? 'The sidecar is stopping; nothing was accepted.'
+        : this.#state === undefined
+          ? 'The sidecar is stopping, and the broker has not confirmed the call yet; ask at Location.'
+          : 'The sidecar is stopping; the call goes on, ask at Location.';
+    this.#end(problem('shutting-down', { detail, callId: this.#call?.id, located: true, retryAfter: restartTime }));
+  }
+
+  /** The caller has gone away or has its answer: nothing is waited for any more. A second time does nothing. */
+  over(): void {
+    this.#alarm?.cancel();
+    this.#call?.leave(this);
+    this.#call = undefined;
+  }
+
+  #ringIn(delay: number): void {
+    this.#alarm = this.#alarms.set(delay, () => this.#ring());
+  }
+
+  #ring(): void {
+    const { id } = this.#call!;
+    const left = this.#until - performance.now();
+    if (this.isAsync && this.#state === undefined && left > 0) {
+      // The caller waited for the answer long enough; now only for the acceptance.
+      this.wantsAnswer = false;
+      this.#ringIn(left);
+      return;
+    }
+    const askFor = { callId: id, located: true, retryAfter: askAgainAfter };
+    if (this.#state === undefined) {
+      const detail = 'The broker has not confirmed the call yet; if it does, the call goes on. Ask at Location.';
+      this.#end(problem('hold-expired', { detail, ...askFor }));
+    } else if (this.isAsync || this.route.onHoldExpired === 202) {
+      this.#end(accepted(id, this.#state, askAgainAfter));
+    } else {
+      const detail = 'No answer came within the hold; the call goes on. Ask at Location.';
+      this.#end(problem('hold-expired', { detail, ...askFor }));
+    }
+  }
+
+  #accepted(state: StoredState): Reply {
+    return accepted(this.#call!.id, state);
+  }
+
+  #end(reply: Reply): void {
+    this.over();
+    this.exchange.send(reply);
+  }
+}

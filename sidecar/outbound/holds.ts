@@ -1,0 +1,55 @@
+import type { OutboundConfig } from '../config/config.ts';
+import { refusingLimit } from '../policy/admission.ts';
+import type { Hold } from './hold.ts';
+
+/** Every caller whose connection is kept open, and how much of them fits. */
+export class Holds {
+  limits: OutboundConfig['limits'];
+  readonly #holds = new Set<Hold>();
+  #bytes = 0;
+
+  constructor(limits: OutboundConfig['limits']) {
+    this.limits = limits;
+  }
+
+  get count(): number {
+    return this.#holds.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** A snapshot: ending a hold takes it off. */
+  all(): Hold[] {
+    return [...this.#holds];
+  }
+
+  /** @returns the limit that refuses, undefined when `hold` is in with this many bytes */
+  admit(hold: Hold, bytes: number): 'held' | 'heldBytes' | undefined {
+    const refusal = refusingLimit(this.#load(), this.limits, { calls: 1, bytes });
+    if (refusal !== undefined) return refusal;
+    this.#holds.add(hold);
+    hold.bytes = bytes;
+    this.#bytes += bytes;
+    return undefined;
+  }
+
+  /** More of a body that is being read; false where it does not fit. */
+  grow(hold: Hold, bytes: number): boolean {
+    if (refusingLimit(this.#load(), this.limits, { calls: 0, bytes }) !== undefined) return false;
+    hold.bytes += bytes;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  /** A second time does nothing. */
+  release(hold: Hold): void {
+    if (!this.#holds.delete(hold)) return;
+    this.#bytes -= hold.bytes;
+  }
+
+  #load() {
+    return { held: this.#holds.size, heldBytes: this.#bytes };
+  }
+}

@@ -1,0 +1,139 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ListenAddress } from '../config/config.ts';
+import { malformed, replyBytes, type Reply } from './answer.ts';
+
+/** Room for cookies and tokens; past this a head is answered 431, bytes. */
+const maxHeaderSize = 64 * 1024;
+/** A connection that sends no whole head within this is closed (slowloris), ms. */
+const headersTimeout = 60_000;
+/** Longer than the idle time of common clients, so that they close first and never write into a closing connection, ms. */
+const keepAliveTimeout = 75_000;
+
+/** What a listener does with what arrives. */
+export interface ListenerHandlers {
+  request(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void;
+  /** Whether an `Upgrade` is taken up; where not, the request is an ordinary one (RFC 9110 §7.8). */
+  upgrades(req: IncomingMessage): boolean;
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  connect(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Ends a request under way on this socket with `reply`; false when there is none. */
+  failed(socket: Duplex, reply: Reply): boolean;
+}
+
+/** One address on which the service's calls arrive. */
+export class Listener {
+  /** How the configuration names it, for errors. */
+  readonly #name: string;
+  readonly #address: ListenAddress;
+  readonly #server: Server;
+  /** Connections that left HTTP: tunnels and WebSockets. The server no longer knows them. */
+  readonly #detached = new Set<Duplex>();
+
+  constructor(name: string, address: ListenAddress, handlers: ListenerHandlers) {
+    this.#name = name;
+    this.#address = address;
+    const options = {
+      // The check is made by us, so that the refusal is a problem like all others.
+      requireHostHeader: false,
+      maxHeaderSize,
+      headersTimeout,
+      keepAliveTimeout,
+      // A slow upload is not an error; one that stops is noticed by whoever reads it.
+      requestTimeout: 0,
+      noDelay: true,
+      shouldUpgradeCallback: (req: IncomingMessage) => handlers.upgrades(req),
+    };
+    this.#server = createServer(options, (req, res) => handlers.request(req, res, false));
+    // Every field counts: a header that the library dropped would be one that the callee never sees.
+    this.#server.maxHeadersCount = 0;
+    this.#server.on('checkContinue', (req, res) => handlers.request(req, res, true));
+    this.#server.on('checkExpectation', (req, res) => handlers.request(req, res, false));
+    this.#server.on('connect', (req, socket, head) => {
+      this.#detach(socket);
+      handlers.connect(req, socket, head);
+    });
+    this.#server.on('upgrade', (req, socket, head) => {
+      this.#detach(socket);
+      handlers.upgrade(req, socket, head);
+    });
+    this.#server.on('clientError', (error: NodeJS.ErrnoException & { reason?: string }, socket) => {
+      const reply = refusalOf(error);
+      if (reply === undefined || !socket.writable) socket.destroy();
+      else if (!handlers.failed(socket, reply)) socket.end(replyBytes(reply));
+    });
+  }
+
+  #detach(socket: Duplex): void {
+    this.#detached.add(socket);
+    // Without a listener of its own a reset connection would end the process.
+    socket.on('error', () => socket.destroy()).once('close', () => this.#detached.delete(socket));
+  }
+
+  /** @throws {Error} naming the key and the address when it cannot be opened */
+  open(): Promise<void> {
+    const { host, port } = this.#address;
+    return new Promise((resolve, reject) => {
+      const failed = (cause: NodeJS.ErrnoException) => {
+        const why = cause.code === 'EADDRINUSE' ? 'the port is taken by another program (EADDRINUSE)' : cause.message;
+        reject(new Error(`${this.#name}: cannot listen on ${shown(host, port)}: ${why}`, { cause }));
+      };
+      this.#server.once('error', failed);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', failed);
+        resolve();
+      });
+    });
+  }
+
+  /** `host:port` as it is listened on; undefined while it is not. */
+  address(): string | undefined {
+    const address = this.#server.address() as AddressInfo | null;
+    return address === null ? undefined : shown(address.address, address.port);
+  }
+
+  /** Whether this is where a connection to `hostname:port` would end. */
+  isAt(hostname: string, port: number): boolean {
+    const address = this.#server.address() as AddressInfo | null;
+    if (address?.port !== port) return false;
+    const name = hostname.replace(/^\[(.*)\]$/, '$1');
+    return name === address.address || name === 'localhost' || name === '::1' || /^127(?:\.\d+){3}$/.test(name);
+  }
+
+  /** Takes no new connections and closes idle ones; resolves when the last one is closed. */
+  async stopListening(): Promise<void> {
+    if (!this.#server.listening) return;
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeIdleConnections();
+    });
+  }
+
+  get detached(): number {
+    return this.#detached.size;
+  }
+
+  /** Cuts off whatever is still open. */
+  destroy(): void {
+    this.#server.closeAllConnections();
+    for (const socket of this.#detached) socket.destroy();
+  }
+}
+
+function shown(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** What the HTTP parser's refusal is to the caller; undefined where nobody is left to be told. */
+function refusalOf(error: NodeJS.ErrnoException & { reason?: string }): Reply | undefined {
+  const { code = '', reason = error.message } = error;
+  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
+  if (code === 'HPE_HEADER_OVERFLOW') return malformed(`The head of the request is over ${maxHeaderSize} bytes.`, 431);
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return malformed('The head of the request did not arrive in time.', 408);
+  // The same code stands for a coding that is not known and for one beside a Content-Length, which is smuggling.
+  if (code === 'HPE_INVALID_TRANSFER_ENCODING' && !/content-length/i.test(reason)) {
+    return malformed('The only transfer coding that is taken is chunked.', 501);
+  }
+  return malformed(`The request is malformed: ${reason}.`);
+}
