@@ -21,6 +21,7 @@ export class App {
   #config: Config;
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
   readonly #admin: Admin;
+  #drained = false;
   readonly #closing = new AbortController();
   #broker: Broker | undefined;
   #promise: DurabilityPromise | undefined;
@@ -121,22 +122,20 @@ export class App {
    */
   async drain(limitMs: number): Promise<void> {
     this.#phase = 'stopping';
-    await this.#settle('drain', this.#drained(limitMs));
+    this.#drained = true;
+    const inbound = [...this.#inbound.values()].map(({ room }) => room.drain(limitMs));
+    const outbound = this.#outbound === undefined ? [] : [this.#outbound.drain(limitMs)];
+    await this.#settle('drain', [...outbound, ...inbound]);
   }
 
   /** Closes everything that is open. */
   async stop(): Promise<void> {
     this.#phase = 'stopping';
     this.#closing.abort();
-    // A start that failed half-way has open listeners here; after `drain` these have nothing left to do.
-    await this.#settle('stop', this.#drained(0));
+    // A start that failed half-way has open listeners here.
+    if (!this.#drained) await this.drain(0);
     if (this.#broker !== undefined) await this.#settle('stop', [this.#broker.close(closeLimit)]);
     await this.#settle('stop', [this.#admin.close()]);
-  }
-
-  #drained(limitMs: number): Promise<void>[] {
-    const inbound = [...this.#inbound.values()].map(({ room }) => room.drain(limitMs));
-    return this.#outbound === undefined ? inbound : [this.#outbound.drain(limitMs), ...inbound];
   }
 
   /** First what fails most easily: opening listeners. */
