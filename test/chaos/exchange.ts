@@ -65,6 +65,8 @@ export function classify(response: ClientResponse): Result {
   if (code === 'call-unknown') return { kind: 'missing' };
   const ending = code !== undefined && endings.has(code);
   if (!ending && (status === 202 || code !== undefined)) {
+    // Stored or not: the broker has said neither, and the sidecar says so.
+    if (/has not confirmed the call/.test(response.text)) return { kind: 'unknown', detail: 'not confirmed' };
     const location = /\/\.holdline\/calls\/([^/]+)$/.exec(response.header('location') ?? '')?.[1];
     if (location !== undefined) return { kind: 'accepted', call: location, status };
     // A look-up of an open call has no Location to give: it was sent there.

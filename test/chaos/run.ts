@@ -20,7 +20,7 @@ export async function runSeed(options: Options, seed: number, root: string): Pro
   const { engine, callers, ordered, calls } = options;
   const span = options.seconds * 1_000;
   say(`${engine}, ${calls} calls in ${options.seconds} s; histories and logs: ${folder}`);
-  const system = await System.start({ engine, folder, callers, ownDisk: options.faults.includes('full') });
+  const system = await System.start({ engine, folder, callers, ordered, ownDisk: options.faults.includes('full') });
   const begin = Date.now();
   try {
     for (const name of options.faults) {

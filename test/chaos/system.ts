@@ -20,6 +20,8 @@ export interface SystemOptions {
   /** Everything that is written lands here. */
   readonly folder: string;
   readonly callers: number;
+  /** Whether there is a route with an order key. */
+  readonly ordered: boolean;
   /** Whether the disk of the broker is to be filled. */
   readonly ownDisk: boolean;
 }
@@ -169,9 +171,10 @@ export class System {
     const name = `orders-${number}`;
     const listen = `127.0.0.1:${await freePort()}`;
     this.doors.push({ name, url: `http://${listen}` });
+    const { ordered } = this.#options;
     const unmatched = { ordinary: 'deny', other: 'passthrough' };
     await this.#addSidecar(name, 'orders', (form) => ({
-      outbound: { listen, unmatched: unmatched[form], routes: routes() },
+      outbound: { listen, unmatched: unmatched[form], routes: routes(ordered) },
     }));
   }
 

@@ -43,21 +43,15 @@ export interface Task {
 }
 
 /** The routes of the callers' sidecars: what {@link taskOf} relies on. */
-export function routes(): Record<string, unknown>[] {
+export function routes(ordered: boolean): Record<string, unknown>[] {
   const to = (path: string) => ({ host: 'payments', path });
+  const inOrder = { name: 'ordered', mode: 'async', orderBy: 'header:x-order', idempotent: true };
   const common = { hold: '5s', retry: { attempts: 6, backoff: '50ms..1s' } };
   return [
     { name: 'brief', match: to('/brief/**'), ...common, hold: '300ms' },
     { name: 'hasty', match: to('/hasty/**'), ...common, deadline: `${hastyDeadline}ms` },
     { name: 'honoured', match: to('/honoured/**'), ...common, idempotent: true },
-    {
-      name: 'ordered',
-      match: to('/ordered/**'),
-      ...common,
-      mode: 'async',
-      orderBy: 'header:x-order',
-      idempotent: true,
-    },
+    ...(ordered ? [{ ...inOrder, match: to('/ordered/**'), ...common }] : []),
     { name: 'plain', match: { host: 'payments' }, ...common },
   ];
 }

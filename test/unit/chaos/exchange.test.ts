@@ -29,6 +29,15 @@ describe('what an answer tells a caller', () => {
     ['hold-expired', problem('hold-expired', { ...id, ...location }), { kind: 'accepted', call: 'c1', status: 502 }],
     ['shutting-down with a Location', problem('shutting-down', location), { kind: 'accepted', call: 'c1' }],
     ['shutting-down without', problem('shutting-down'), { kind: 'refused', code: 'shutting-down' }],
+    [
+      'hold-expired before the broker has confirmed',
+      response(
+        504,
+        { 'Holdline-Error': 'hold-expired', ...id, ...location },
+        'The broker has not confirmed the call yet',
+      ),
+      { kind: 'unknown' },
+    ],
     ['broker-unavailable', problem('broker-unavailable'), { kind: 'refused', code: 'broker-unavailable' }],
     ['key-reused', problem('key-reused', id), { kind: 'refused', code: 'key-reused' }],
     ['call-unknown', problem('call-unknown'), { kind: 'missing' }],
