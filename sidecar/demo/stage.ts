@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -100,12 +101,14 @@ export async function setStage(broker: string | undefined): Promise<Stage> {
     (port) => `127.0.0.1:${port}`,
   ) as [string, string, string, string, string];
   const url = broker ?? `sqlite:${join(folder, 'holdline.db')}`;
+  // A name of its own keeps the play apart from services of the same names that live on this broker.
+  const brokerConfig = { url, namespace: `demo-${randomBytes(3).toString('hex')}` };
   const configs = { orders: join(folder, 'orders.yaml'), payments: join(folder, 'payments.yaml') };
   await writeFile(
     configs.orders,
     stringify({
       service: 'orders',
-      broker: url,
+      broker: brokerConfig,
       outbound: {
         ports: { [outbound]: 'payments' },
         routes: [
@@ -124,7 +127,7 @@ export async function setStage(broker: string | undefined): Promise<Stage> {
     configs.payments,
     stringify({
       service: 'payments',
-      broker: url,
+      broker: brokerConfig,
       inbound: [{ url: `http://${payments}`, health: { path: '/healthz', interval: '250ms' } }],
       admin: { listen: paymentsAdmin },
     }),

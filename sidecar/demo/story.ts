@@ -140,7 +140,7 @@ export async function playDemo(options: {
     const held = narrator.summary();
     narrator.say('');
     narrator.say(
-      held ? 'Every call was answered, and none was carried out twice.' : 'Not every promise held; see above.',
+      held ? 'Every order was answered, and nobody was charged twice.' : 'Not every promise held; see above.',
     );
     if (options.wait && held) {
       narrator.say(`
