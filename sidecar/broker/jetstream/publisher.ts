@@ -7,6 +7,7 @@ const RESEND_AFTER = 2_000;
 /** Pause before a message that the server refused for now is sent again, ms. */
 const RETRY_AFTER = 250;
 const SWEEP = 250;
+const STOPPING = 'the sidecar is stopping';
 
 /** Error codes of the JetStream API that decide; all others are passing trouble. */
 const WRONG_LAST_SEQUENCE = 10071;
@@ -83,10 +84,11 @@ export class Publisher {
   }
 
   /**
-   * @throws {BrokerUnavailable} with patience `now`: nothing was stored and nothing will be
+   * @throws {BrokerUnavailable} with patience `now`: nothing was stored and nothing will be; with either: this is closed
    * @throws {MessageRefused} too large for this server
    */
   publish(publication: Publication): Promise<Acknowledgement> {
+    if (this.#closed) return Promise.reject(new BrokerUnavailable(STOPPING));
     if (publication.patience === 'now' && !this.#connection.connected) {
       return Promise.reject(new BrokerUnavailable(this.#connection.status.detail ?? 'not connected'));
     }
@@ -165,6 +167,7 @@ export class Publisher {
     entry.notBefore = Infinity;
     entry.ensureStream().then(
       () => {
+        if (this.#pending.get(token) !== entry) return;
         entry.notBefore = performance.now() + (entry.sends > 1 ? RETRY_AFTER : 0);
         // One more try right away; the second time the refusal counts.
         if (entry.sends === 1) this.#send(token, entry);
@@ -176,6 +179,7 @@ export class Publisher {
 
   /** The server answered, and did not store this send. */
   #again(token: string, entry: Pending, error: Error): void {
+    if (this.#pending.get(token) !== entry) return;
     if (entry.patience === 'now' && !entry.doubtful) {
       this.#finish(token);
       entry.reject(new BrokerUnavailable(error.message, { cause: error }));
@@ -215,7 +219,7 @@ export class Publisher {
     }
     for (const [token, entry] of this.#pending) {
       this.#finish(token);
-      entry.reject(new BrokerUnavailable('the sidecar is stopping'));
+      entry.reject(new BrokerUnavailable(STOPPING));
     }
   }
 }
