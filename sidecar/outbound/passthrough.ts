@@ -261,7 +261,7 @@ function requestOptions({ basePath }: Upstream, { target }: Addressed, headers: 
     },
     set path(_normalised: string) {},
     get headers() {
-      return headers as string[];
+      return headers;
     },
     set headers(_parsed: unknown) {},
   };

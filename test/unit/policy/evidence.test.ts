@@ -26,54 +26,54 @@ function after(attempts: number): Progress {
   return attempts === 0 ? noProgress : { attempts: records, answer: answer(503) };
 }
 
-test.each<{ what: string; idempotent: boolean; observation: Observation; then: object }>([
-  { what: 'nothing was sent', idempotent: false, observation: notSent, then: { kind: 'wait' } },
-  { what: 'nothing was sent', idempotent: true, observation: notSent, then: { kind: 'wait' } },
-  { what: '200', idempotent: false, observation: answered(200), then: { kind: 'conclude', outcome: 'answered' } },
-  { what: '404', idempotent: true, observation: answered(404), then: { kind: 'conclude', outcome: 'answered' } },
-  { what: '500', idempotent: true, observation: answered(500), then: { kind: 'conclude', outcome: 'answered' } },
-  { what: '503', idempotent: false, observation: answered(503), then: { kind: 'retry', at: now + 300 } },
-  { what: '503', idempotent: true, observation: answered(503), then: { kind: 'retry', at: now + 300 } },
+test.each<{ what: string; idempotent: boolean; observation: Observation; expected: object }>([
+  { what: 'nothing was sent', idempotent: false, observation: notSent, expected: { kind: 'wait' } },
+  { what: 'nothing was sent', idempotent: true, observation: notSent, expected: { kind: 'wait' } },
+  { what: '200', idempotent: false, observation: answered(200), expected: { kind: 'conclude', outcome: 'answered' } },
+  { what: '404', idempotent: true, observation: answered(404), expected: { kind: 'conclude', outcome: 'answered' } },
+  { what: '500', idempotent: true, observation: answered(500), expected: { kind: 'conclude', outcome: 'answered' } },
+  { what: '503', idempotent: false, observation: answered(503), expected: { kind: 'retry', at: now + 300 } },
+  { what: '503', idempotent: true, observation: answered(503), expected: { kind: 'retry', at: now + 300 } },
   {
     what: '429 with Retry-After',
     idempotent: false,
     observation: answered(429, 'RETRY-after', '7'),
-    then: { kind: 'retry', at: now + 7_000 },
+    expected: { kind: 'retry', at: now + 7_000 },
   },
   {
     what: '429 with nonsense',
     idempotent: false,
     observation: answered(429, 'Retry-After', 'later'),
-    then: { kind: 'retry', at: now + 300 },
+    expected: { kind: 'retry', at: now + 300 },
   },
   {
     what: '200 with Retry-After',
     idempotent: false,
     observation: answered(200, 'Retry-After', '7'),
-    then: { kind: 'conclude', outcome: 'answered' },
+    expected: { kind: 'conclude', outcome: 'answered' },
   },
-  { what: 'no answer', idempotent: true, observation: noAnswer, then: { kind: 'retry', at: now + 300 } },
+  { what: 'no answer', idempotent: true, observation: noAnswer, expected: { kind: 'retry', at: now + 300 } },
   {
     what: 'no answer',
     idempotent: false,
     observation: noAnswer,
-    then: { kind: 'conclude', outcome: 'outcome-unknown' },
+    expected: { kind: 'conclude', outcome: 'outcome-unknown' },
   },
   {
     what: 'an answer too large',
     idempotent: true,
     observation: tooLarge,
-    then: { kind: 'conclude', outcome: 'answer-too-large' },
+    expected: { kind: 'conclude', outcome: 'answer-too-large' },
   },
   {
     what: 'an answer too large',
     idempotent: false,
     observation: tooLarge,
-    then: { kind: 'conclude', outcome: 'answer-too-large' },
+    expected: { kind: 'conclude', outcome: 'answer-too-large' },
   },
-])('evidence - $what, idempotent: $idempotent', ({ idempotent, observation, then }) => {
+])('evidence - $what, idempotent: $idempotent', ({ idempotent, observation, expected }) => {
   const decision = afterAttempt(sampleAction({ idempotent }), noProgress, made, observation, now, half);
-  expect(decision).toMatchObject(then);
+  expect(decision).toMatchObject(expected);
 });
 
 test('evidence - the record of an attempt says what was seen', () => {
