@@ -151,9 +151,7 @@ export class Replayer {
       connections.restore(connection);
       return;
     }
-    // The service may have closed a connection that rested. One turn of the event loop lets that be seen before the
-    // request is written, which is what tells "not sent" from "sent, no answer".
-    if (rested !== undefined) await new Promise((resolve) => setImmediate(resolve));
+    if (rested !== undefined) await freshLook();
     if (!isAlive(connection)) connection = await this.#connect(held, course, opening);
     if (connection === undefined) return this.#giveBack(held);
     const last = this.#mayStart(held) ? beforeAttempt(action, held.progress, 0, Date.now()) : undefined;
@@ -285,4 +283,13 @@ export class Replayer {
     const reason = error instanceof Error ? error : new Error(String(error));
     trouble.publish({ where: `inbound ${held.lease.action.service}`, error: reason, callId: held.lease.action.id });
   }
+}
+
+/**
+ * Resolves after the event loop has asked the system once for what happened on its sockets. The service may have
+ * closed a connection that rested; seeing that before the request is written is what tells "not sent" from "sent, no
+ * answer". The first immediate comes after the events already fetched, the second after those that came since.
+ */
+function freshLook(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }

@@ -1,0 +1,255 @@
+import { afterEach, expect, test } from 'vitest';
+import { Connections } from '../../../sidecar/inbound/connections.ts';
+import { Exchange } from '../../../sidecar/inbound/exchange.ts';
+import { targetOf } from '../../../sidecar/inbound/target.ts';
+import type { ActionEvent, Answer } from '../../../sidecar/model/call.ts';
+import type { Observation } from '../../../sidecar/policy/evidence.ts';
+import { sampleAction } from '../policy/sample-action.ts';
+import { answering, RawService } from './raw-service.ts';
+
+const open: Connections[] = [];
+
+afterEach(() => {
+  for (const connections of open.splice(0)) connections.destroy();
+});
+
+/** One connection pool towards a service, and attempts on it. */
+function towards(url: string) {
+  const target = targetOf({ url });
+  const connections = new Connections(target, 5_000);
+  open.push(connections);
+  const begin = async (action: ActionEvent, limits: { timeout?: number; maxBody?: number } = {}): Promise<Exchange> => {
+    const connection = connections.rested() ?? (await connections.establish());
+    return new Exchange(action, 3, { target, connections, connection }, { timeout: 20_000, maxBody: 1_000, ...limits });
+  };
+  const send = async (...args: Parameters<typeof begin>): Promise<Observation> => (await begin(...args)).observation;
+  return { begin, send };
+}
+
+function answerOf(observation: Observation): Answer {
+  if (observation.kind !== 'answer') throw new Error(`no answer but ${JSON.stringify(observation)}`);
+  return observation.answer;
+}
+
+const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+const added = (action: ActionEvent, key = action.id) =>
+  `Idempotency-Key: ${key}\r\nHoldline-Call-Id: ${action.id}\r\nHoldline-Attempt: 3\r\nHoldline-Caller: orders\r\n`;
+
+test('request - head and body go out as they are stored, then come the fields of Holdline', async () => {
+  await using service = await RawService.start(answering(ok));
+  const body = Buffer.from('{"amount":"5 \u20ac"}');
+  const headers = [
+    'x-First',
+    '1',
+    'hOST',
+    'payments:80',
+    'Content-LENGTH',
+    String(body.length),
+    'X-Two',
+    'a',
+    'x-two',
+    'caf\xe9',
+    'X-Empty',
+    '',
+  ];
+  const action = sampleAction({ method: 'POST', target: '/a/../b//%7e?q=%2F&&', headers, body, hasBody: true });
+  await towards(service.url).send(action);
+  const sent = await service.got('}');
+  expect(sent).toBe(
+    `POST /a/../b//%7e?q=%2F&& HTTP/1.1\r\nx-First: 1\r\nhOST: payments:80\r\nContent-LENGTH: ${body.length}\r\n` +
+      `X-Two: a\r\nx-two: caf\xe9\r\nX-Empty: \r\n${added(action)}Connection: keep-alive\r\n\r\n${body.toString('latin1')}`,
+  );
+});
+
+test('request - without a body there is no framing, whatever the method', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send } = towards(service.url);
+  for (const method of ['GET', 'DELETE', 'OPTIONS', 'POST', 'PUT', 'PATCH']) {
+    await send(sampleAction({ method, target: `/${method}`, headers: ['Host', 'payments', 'x-A', '1', 'X-a', '2'] }));
+    const sent = await service.got(`${method} /${method} HTTP/1.1\r\n`);
+    expect(sent).toMatch(/Host: payments\r\nx-A: 1\r\n/);
+    expect(sent).not.toMatch(/content-length|transfer-encoding/i);
+  }
+});
+
+test('request - a body that was sent in chunks gets a length, an empty one too', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send } = towards(service.url);
+  await send(sampleAction({ target: '/full', body: Buffer.from('abc'), hasBody: true }));
+  await send(sampleAction({ target: '/empty', hasBody: true }));
+  await send(sampleAction({ method: 'GET', target: '/get', body: Buffer.from('xyz'), hasBody: true }));
+  const sent = await service.got('xyz');
+  expect(service.received.join('')).toMatch(/POST \/full [^]*Content-Length: 3\r\n[^]*\r\n\r\nabc/);
+  expect(service.received.join('')).toMatch(/POST \/empty [^]*Content-Length: 0\r\n/);
+  expect(sent).toMatch(/GET \/get [^]*Content-Length: 3\r\n[^]*\r\n\r\nxyz$/);
+});
+
+test('request - trailers go in chunked coding', async () => {
+  await using service = await RawService.start(answering(ok));
+  const headers = ['Host', 'payments', 'Trailer', 'X-Sum', 'Content-Length', '3'];
+  const action = sampleAction({
+    headers,
+    body: Buffer.from('abc'),
+    hasBody: true,
+    trailers: ['X-Sum', '1', 'x-sum', '2'],
+  });
+  const begun = await towards(service.url).begin(action);
+  const sent = await service.got('x-sum: 2\r\n\r\n');
+  expect(sent).not.toMatch(/content-length/i);
+  expect(sent).toMatch(
+    /Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n[^]*\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n$/,
+  );
+  expect((await begun.observation).kind).toBe('answer');
+});
+
+test('request - OPTIONS * asks for the server, and a path in the url comes before every other target', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send } = towards(`${service.url}/v1/`);
+  await send(sampleAction({ method: 'OPTIONS', target: '*' }));
+  await send(sampleAction({ method: 'GET', target: '/charges?a=1' }));
+  expect(service.received.join('')).toMatch(/^OPTIONS \* HTTP\/1\.1\r\n[^]*GET \/v1\/charges\?a=1 HTTP\/1\.1\r\n/);
+});
+
+test('request - the key and the trace of the caller', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send } = towards(service.url);
+  const own = sampleAction({
+    headers: ['idempotency-key', '"k1"', 'TraceParent', 'former', 'tracestate', 'a=1'],
+    idempotencyKey: 'k1',
+  });
+  await send({ ...own, target: '/own', trace: { traceparent: 'new' } });
+  expect(await service.got('/own')).toContain(
+    `Host: 127.0.0.1:${service.port}\r\nidempotency-key: "k1"\r\nHoldline-Call-Id: ${own.id}\r\nHoldline-Attempt: 3\r\n` +
+      'Holdline-Caller: orders\r\ntraceparent: new\r\n',
+  );
+  expect(service.received.join('')).not.toMatch(/former|tracestate/);
+  await send({ ...own, target: '/untraced' });
+  expect(await service.got('/untraced')).toContain('TraceParent: former\r\ntracestate: a=1\r\n');
+  await send(sampleAction({ target: '/key', idempotencyKey: 'k2' }));
+  expect(await service.got('/key')).toContain('Idempotency-Key: k2\r\n');
+});
+
+test('answer - everything end to end, byte for byte', async () => {
+  const head =
+    'HTTP/1.1 299 Tr\xe8s bien\r\nx-B: 1\r\nX-b: 2\r\nset-cookie: a\r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\n' +
+    'Keep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\nHoldline-Error: forged\r\nSET-Cookie: \xfc\r\n\r\n';
+  await using service = await RawService.start(
+    answering([
+      head.slice(0, 16),
+      head.slice(16),
+      '3\r\n\x00\xff\x80\r\n',
+      '1\r\nz\r\n0\r\nX-T: 1\r\nx-t: \xe9\r\n\r\n',
+    ]),
+  );
+  const answer = answerOf(await towards(service.url).send(sampleAction()));
+  expect(answer).toMatchObject({
+    status: 299,
+    reason: 'Tr\xe8s bien',
+    headers: ['x-B', '1', 'X-b', '2', 'set-cookie', 'a', 'Trailer', 'X-T', 'SET-Cookie', '\xfc'],
+    trailers: ['X-T', '1', 'x-t', '\xe9'],
+  });
+  expect(Buffer.from(answer.body).toString('latin1')).toBe('\x00\xff\x80z');
+});
+
+test('answer - interim answers are no answers, asked for or not', async () => {
+  await using service = await RawService.start(
+    answering(['HTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n', ok]),
+  );
+  const answer = answerOf(await towards(service.url).send(sampleAction({ hasBody: true, body: Buffer.from('abc') })));
+  expect(answer).toMatchObject({ status: 200, headers: ['Content-Length', '2'] });
+});
+
+test.each([
+  { what: 'HEAD', method: 'HEAD', raw: 'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n', status: 200, body: '' },
+  { what: '204', method: 'GET', raw: 'HTTP/1.1 204 No Content\r\n\r\n', status: 204, body: '' },
+  { what: '304', method: 'GET', raw: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n', status: 304, body: '' },
+  { what: 'no reason', method: 'GET', raw: 'HTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx', status: 200, body: 'x' },
+])('answer - $what', async ({ method, raw, status, body }) => {
+  await using service = await RawService.start(answering(raw));
+  const answer = answerOf(await towards(service.url).send(sampleAction({ method })));
+  expect(answer.status).toBe(status);
+  expect(Buffer.from(answer.body).toString()).toBe(body);
+});
+
+test('answer - one that ends with its connection is whole', async () => {
+  await using service = await RawService.start((socket) => {
+    socket.once('data', () => socket.end('HTTP/1.0 200 OK\r\nX: 1\r\n\r\nall of it'));
+  });
+  const answer = answerOf(await towards(service.url).send(sampleAction()));
+  expect(Buffer.from(answer.body).toString()).toBe('all of it');
+});
+
+test('answer - many and long fields are taken', async () => {
+  const fields = Array.from({ length: 3_000 }, (_, index) => `X-${index}: ${'v'.repeat(40)}\r\n`).join('');
+  await using service = await RawService.start(answering(`HTTP/1.1 200 OK\r\n${fields}Content-Length: 0\r\n\r\n`));
+  const answer = answerOf(await towards(service.url).send(sampleAction()));
+  expect(answer.headers).toHaveLength(2 * 3_001);
+});
+
+test('answer - a body at the limit is taken, one byte more is too large', async () => {
+  const body = (size: number) => `HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`;
+  await using service = await RawService.start(answering(body(1_000), body(1_001), ok));
+  const { send } = towards(service.url);
+  expect(answerOf(await send(sampleAction())).body).toHaveLength(1_000);
+  expect(await send(sampleAction())).toEqual({
+    kind: 'answer-too-large',
+    status: 200,
+    detail: "the answer's body is over 1000 bytes",
+  });
+  // What is left of it must not be read as the next answer.
+  expect(answerOf(await send(sampleAction())).body).toHaveLength(2);
+});
+
+test.each<{ what: string; raw: string }>([
+  { what: 'nothing', raw: '' },
+  { what: 'half a head', raw: 'HTTP/1.1 200 OK\r\nX: ' },
+  { what: 'half a body', raw: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab' },
+  { what: 'a chunk too few', raw: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n' },
+  { what: 'no HTTP', raw: 'SSH-2.0-OpenSSH_9\r\n\r\n' },
+  { what: 'only an interim answer', raw: 'HTTP/1.1 100 Continue\r\n\r\n' },
+  {
+    what: 'an upgrade nobody asked for',
+    raw: 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+  },
+])('no answer - the service sends $what and closes', async ({ raw }) => {
+  await using service = await RawService.start((socket) => socket.once('data', () => socket.end(raw)));
+  const observation = await towards(service.url).send(sampleAction());
+  expect(observation.kind).toBe('no-answer');
+  expect(observation).toHaveProperty('detail', expect.stringMatching(/./));
+});
+
+test('no answer - the service resets the connection', async () => {
+  await using service = await RawService.start((socket) => socket.once('data', () => socket.resetAndDestroy()));
+  expect(await towards(service.url).send(sampleAction())).toEqual({
+    kind: 'no-answer',
+    detail: 'the connection was reset (ECONNRESET)',
+  });
+});
+
+test.each([
+  { what: 'at all', raw: '' },
+  { what: 'to its end', raw: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab' },
+])('no answer - the service does not answer $what in time', async ({ raw }) => {
+  await using service = await RawService.start((socket) => socket.once('data', () => socket.write(raw)));
+  expect(await towards(service.url).send(sampleAction(), { timeout: 150 })).toEqual({
+    kind: 'no-answer',
+    detail: 'no whole answer within 150 ms',
+  });
+});
+
+test('no answer - an exchange that is broken off', async () => {
+  await using service = await RawService.start(() => {});
+  const exchange = await towards(service.url).begin(sampleAction());
+  await service.got('POST');
+  exchange.abort('the sidecar stopped');
+  expect(await exchange.observation).toEqual({ kind: 'no-answer', detail: 'the sidecar stopped' });
+});
+
+test('request - one that cannot be written throws, and nothing is sent', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { begin, send } = towards(service.url);
+  await expect(begin(sampleAction({ headers: ['X', 'a\r\nInjected: 1'] }))).rejects.toThrow(TypeError);
+  await expect(begin(sampleAction({ headers: ['X', 'a\r\nInjected: 1'], hasBody: true }))).rejects.toThrow(TypeError);
+  await send(sampleAction({ target: '/next' }));
+  expect(service.received.join('')).not.toContain('Injected');
+});
