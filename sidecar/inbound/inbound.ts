@@ -85,6 +85,8 @@ export function createInbound({ config, instance, broker }: InboundOptions): Inb
       deliver: (lease) => replayer.deliver(lease),
       report,
     });
+    // A gate that is closed at the start is a pause like any other: deadlines pass meanwhile.
+    taking.pause();
     gate.start();
   }
 
