@@ -1,4 +1,4 @@
-import { errors, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
@@ -24,16 +24,20 @@ export class Lookup {
   readonly #connection: Connection;
   readonly #streams: Streams;
   readonly #replicated: boolean;
+  /** Streams that were seen on this connection. A direct get from one that does not exist is never answered. */
+  readonly #seen = new Set<string>();
 
   constructor(connection: Connection, streams: Streams, replicas: number) {
     this.#connection = connection;
     this.#streams = streams;
     this.#replicated = replicas > 1;
+    connection.onUp(() => this.#seen.clear());
   }
 
   /** @throws {BrokerUnavailable} */
   async last(stream: string, subject: string, decisive = true): Promise<Stored | undefined> {
     if (decisive && this.#replicated) return await this.#fromLeader(stream, subject);
+    if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
     const nc = this.#connection.nc;
     if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
     try {
@@ -45,6 +49,7 @@ export class Lookup {
 
   /** The message with this sequence, or with the next one at or after it when `orNext`. @throws {BrokerUnavailable} */
   async at(stream: string, seq: number, orNext = false): Promise<Stored | undefined> {
+    if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
     const nc = this.#connection.nc;
     if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
     const query = JSON.stringify(orNext ? { seq, next_by_subj: '>' } : { seq });
@@ -67,16 +72,25 @@ export class Lookup {
     }
   }
 
-  /** No responder: the stream does not exist, which answers the question, or JetStream does not answer, which does not. */
-  async #explain(stream: string, error: unknown): Promise<undefined> {
-    if (error instanceof errors.RequestError && error.isNoResponders()) {
-      try {
-        const manager = await this.#streams.manager();
-        await manager.streams.info(stream);
-      } catch (cause) {
-        if (isApiError(cause, JetStreamApiCodes.StreamNotFound)) return undefined;
+  /** @throws {BrokerUnavailable} */
+  async #exists(stream: string): Promise<boolean> {
+    try {
+      const manager = await this.#streams.manager();
+      await manager.streams.info(stream);
+      this.#seen.add(stream);
+      return true;
+    } catch (error) {
+      if (!isApiError(error, JetStreamApiCodes.StreamNotFound)) {
+        throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
       }
+      this.#seen.delete(stream);
+      return false;
     }
+  }
+
+  /** Nothing answered: the stream was deleted, which answers the question, or JetStream is away, which does not. */
+  async #explain(stream: string, error: unknown): Promise<undefined> {
+    if (this.#connection.connected && !(await this.#exists(stream))) return undefined;
     throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
   }
 

@@ -50,7 +50,7 @@ test.each(commands.map(({ name, command }) => [name, command] as const))(
 );
 
 describe('errors.md', () => {
-  const codes = [...read('errors.md').matchAll(/^\| `([a-z-]+)` \| [\d, ]+ \|/gm)].map(([, code]) => code!);
+  const codes = [...read('errors.md').matchAll(/^\| `([a-z-]+)`\s+\| [\d, ]+ \|/gm)].map(([, code]) => code!);
 
   test('explains every problem code, once, and no other', () => {
     expect(codes.toSorted()).toEqual([...problemCodes].toSorted());
