@@ -74,6 +74,8 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       },
     });
     this.#overdue = new OverdueWatch(context, service);
+    // Taking starts paused, and deadlines pass from the first moment on.
+    this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
