@@ -11,6 +11,8 @@ import { brokerChanged, trouble } from './telemetry/channels.ts';
 
 /** The broker has been asked to end; what it still writes may take this long, ms. */
 const closeLimit = 2000;
+/** A broker that is not there within this time after the start is worth a log line, ms. */
+const firstConnectPatience = 2000;
 /** `/ready` must answer a probe in time also when the broker does not answer, ms. */
 const promiseLimit = 1000;
 
@@ -62,7 +64,7 @@ export class App {
       });
       this.#broker.onStatus((status) => brokerChanged.publish(status));
       await this.#applyOutbound(this.#config);
-      this.#own('broker', this.#broker.start(this.#closing.signal));
+      this.#own('broker', this.#connect(this.#broker));
       this.#applyInbound(this.#config);
     } catch (error) {
       await this.stop();
@@ -136,6 +138,13 @@ export class App {
     if (!this.#drained) await this.drain(0);
     if (this.#broker !== undefined) await this.#settle('stop', [this.#broker.close(closeLimit)]);
     await this.#settle('stop', [this.#admin.close()]);
+  }
+
+  /** Status listeners hear of changes only; a broker that is away from the start is none, and must be told all the same. */
+  async #connect(broker: Broker): Promise<void> {
+    const warning = setTimeout(() => brokerChanged.publish(broker.status), firstConnectPatience);
+    await broker.start(this.#closing.signal);
+    clearTimeout(warning);
   }
 
   /** First what fails most easily: opening listeners. */

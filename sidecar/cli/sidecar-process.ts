@@ -1,9 +1,9 @@
 import { App } from '../app.ts';
-import { exitCodes, InvalidConfiguration } from './failure.ts';
-import type { Config } from '../config/config.ts';
+import { exitCodes, InvalidConfiguration, WrongUsage } from './failure.ts';
+import type { Config, LogLevel } from '../config/config.ts';
 import { formatConfigError, loadConfig } from '../config/load.ts';
 import { watchConfig } from '../config/watch.ts';
-import { createLog, logChannels, type Logger } from '../telemetry/log.ts';
+import { createLog, logChannels, type Logger, logLevel } from '../telemetry/log.ts';
 import { notYet } from '../lifecycle/not-yet.ts';
 import { oneAtATime } from '../lifecycle/one-at-a-time.ts';
 import { decideReload } from '../lifecycle/reload-decision.ts';
@@ -21,7 +21,7 @@ const watchdogGrace = 5000;
  */
 export async function runSidecar(file: string): Promise<number> {
   const { config, text } = readRunnable(file);
-  const log = await createLog({ level: config.telemetry.log.level, base: { service: config.service } });
+  const log = await createLog({ level: levelOf(config), base: { service: config.service } });
   endOnDefect(log);
   const stopLog = logChannels(log);
   const app = new App(config, version);
@@ -74,6 +74,14 @@ export async function runSidecar(file: string): Promise<number> {
   }
 }
 
+function levelOf(config: Config): LogLevel {
+  try {
+    return logLevel(config.telemetry.log.level, process.env);
+  } catch (cause) {
+    throw new WrongUsage((cause as RangeError).message, { cause });
+  }
+}
+
 function readRunnable(file: string): { config: Config; text: string } {
   const loaded = loadConfig(file, process.env);
   if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
@@ -102,7 +110,7 @@ async function reload(app: App, file: string, log: Logger): Promise<void> {
       log.debug({ file }, 'configuration read again, nothing has changed');
     } else {
       await app.reload(loaded.config);
-      log.level = loaded.config.telemetry.log.level;
+      log.level = levelOf(loaded.config);
       log.info({ file, ...app.addresses() }, 'configuration reloaded');
     }
   } catch (error) {

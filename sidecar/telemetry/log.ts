@@ -27,6 +27,20 @@ export async function createLog(options: {
   return pino(settings, pretty({ sync: true, ignore: Object.keys(options.base).join(',') }));
 }
 
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[];
+
+/**
+ * The level that `HOLDLINE_LOG_LEVEL` asks for, else the configured one.
+ * @throws {RangeError} for a word that is no level
+ */
+export function logLevel(configured: LogLevel, env: NodeJS.ProcessEnv): LogLevel {
+  const asked = env['HOLDLINE_LOG_LEVEL'];
+  if (!asked) return configured;
+  const level = levels.find((name) => name === asked.toLowerCase());
+  if (level === undefined) throw new RangeError(`HOLDLINE_LOG_LEVEL: "${asked}" is none of ${levels.join(', ')}`);
+  return level;
+}
+
 /**
  * Writes what the rooms publish, until the returned function is called. One line per call at debug (the answer on the
  * caller's side, the end on the callee's), more at trace, dead letters at warn. Never a header, a body, or a query:

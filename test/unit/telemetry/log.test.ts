@@ -11,7 +11,7 @@ import {
   passedThrough,
   trouble,
 } from '../../../sidecar/telemetry/channels.ts';
-import { logChannels } from '../../../sidecar/telemetry/log.ts';
+import { logChannels, logLevel } from '../../../sidecar/telemetry/log.ts';
 
 const call: CallFacts = {
   id: '01980c2e-5d2f-7a41-8c5e-2f1f0c3b9d10',
@@ -158,4 +158,11 @@ test('afterwards nothing is logged', () => {
   stop();
   publishAll();
   expect(lines).toEqual([]);
+});
+
+test('HOLDLINE_LOG_LEVEL goes before the configuration, in any case, and must be a level', () => {
+  expect(logLevel('info', {})).toBe('info');
+  expect(logLevel('info', { HOLDLINE_LOG_LEVEL: '' })).toBe('info');
+  expect(logLevel('info', { HOLDLINE_LOG_LEVEL: 'Debug' })).toBe('debug');
+  expect(() => logLevel('info', { HOLDLINE_LOG_LEVEL: 'loud' })).toThrow('"loud" is none of trace, debug');
 });
