@@ -39,6 +39,8 @@ export interface Fault {
   readonly lasts: number;
 }
 
+/** What is drawn more often than once: crashes are what a promise is for. */
+const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2 };
 /** After a fault its target is left alone for this long, ms. */
 const recovery = 1_500;
 /** A rolling restart takes about this long, ms; it cannot be known before. */
@@ -46,6 +48,8 @@ const rollingTakes = 12_000;
 /** Leases outlive short pauses; now and then a process sleeps for longer than any lease, in runs that have the time, ms. */
 const longPause = [33_000, 42_000] as const;
 const timeForLongPause = 150_000;
+/** So many are tried where the first choice is still hit by an earlier fault. */
+const candidatesPerMoment = 4;
 /** Of the span of a run, this much at its end is free of new faults, ms. */
 const calm = 1_000;
 
@@ -60,19 +64,23 @@ export function schedule(seed: string, names: readonly FaultName[], targets: rea
       name,
       targets: targets.filter(({ kind }) => (faults[name].hits as readonly string[]).includes(kind)),
     }))
-    .filter((entry) => entry.targets.length > 0);
+    .filter((entry) => entry.targets.length > 0)
+    .flatMap((entry) => Array.from({ length: weights[entry.name] ?? 1 }, () => entry));
   if (possible.length === 0) return [];
   const busyUntil = new Map<string, number>();
   const plan: Fault[] = [];
   for (let at = dice.between(500, 2_000); at < span - calm; at += dice.between(250, 2_200)) {
-    const { name, targets: candidates } = dice.pick(possible);
-    const target = dice.pick(candidates);
-    const lasts = Math.min(Math.round(length(name, dice, span)), Math.max(0, Math.round(span - at)));
-    const involved = [target.name, ...(target.involves ?? [])];
-    if (involved.some((other) => (busyUntil.get(other) ?? 0) > at)) continue;
-    const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
-    for (const other of involved) busyUntil.set(other, over);
-    plan.push({ name, target: target.name, at: Math.round(at), lasts });
+    for (let tries = 0; tries < candidatesPerMoment; tries++) {
+      const { name, targets: candidates } = dice.pick(possible);
+      const target = dice.pick(candidates);
+      const lasts = Math.min(Math.round(length(name, dice, span)), Math.max(0, Math.round(span - at)));
+      const involved = [target.name, ...(target.involves ?? [])];
+      if (involved.some((other) => (busyUntil.get(other) ?? 0) > at)) continue;
+      const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
+      for (const other of involved) busyUntil.set(other, over);
+      plan.push({ name, target: target.name, at: Math.round(at), lasts });
+      break;
+    }
   }
   return plan;
 }

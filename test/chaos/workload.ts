@@ -62,7 +62,7 @@ export function taskOf(seed: string, caller: string, index: number, ordered: boo
   const work = dice.weighted({ ...mix, ordered: ordered ? 15 : 0 });
   const token = `${caller}-${index}`;
   const size = dice.next();
-  const ballast = size < 0.02 ? 1_500_000 : size < 0.08 ? 70_000 : Math.floor(dice.between(0, 400));
+  const ballast = size < 0.02 ? 600_000 : size < 0.08 ? 70_000 : Math.floor(dice.between(0, 400));
   const post = { token, work, method: 'POST', idempotent: false, async: false, ballast };
   switch (work) {
     case 'guarded':
