@@ -3,7 +3,7 @@ import { NotationError } from '../config/notation.ts';
 import { rate } from '../config/units.ts';
 
 /** How many entries a list shows without `--limit`. */
-export const defaultLimit = 50;
+const defaultLimit = 50;
 
 /** A count of at least one. @throws {InvalidArgumentError} */
 export function parseCount(text: string): number {

@@ -78,7 +78,7 @@ async function list(options: ListOptions): Promise<void> {
 }
 
 /** The list for people. */
-export function callTable(listings: readonly CallListing[]): string {
+function callTable(listings: readonly CallListing[]): string {
   return table(
     ['ID', 'STATE', 'STATUS', 'CALL', 'FROM', 'TO', 'ROUTE', 'ATTEMPTS', 'ACCEPTED (UTC)', 'TOOK'],
     listings.map(({ call, state, status, attempts, finishedAt }) => [

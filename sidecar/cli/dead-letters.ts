@@ -110,7 +110,7 @@ async function list(options: ListOptions): Promise<void> {
 }
 
 /** The list for people. */
-export function deadLetterTable(letters: readonly DeadLetter[]): string {
+function deadLetterTable(letters: readonly DeadLetter[]): string {
   return table(
     ['ID', 'REASON', 'STATUS', 'CALL', 'FROM', 'TO', 'ROUTE', 'ATTEMPTS', 'DIED (UTC)'],
     letters.map(({ call, reason, status, diedAt, history }) => [

@@ -27,7 +27,7 @@ export const refusedOnce: AttemptRecord = {
   instance: 'a1b2c',
 };
 
-export const brokenOff: AttemptRecord = {
+const brokenOff: AttemptRecord = {
   attempt: 2,
   at: nine + 1000,
   ms: 1200,
