@@ -44,6 +44,11 @@ export async function runSidecar(file: string): Promise<number> {
     await app.start();
     const { outbound, admin } = app.addresses();
     log.info({ version, instance: app.instance, node: process.version, outbound, admin }, 'started');
+    if (config.telemetry.otlp !== undefined) {
+      log.warn(
+        'telemetry.otlp: this version does not export traces and metrics yet; calls are carried out all the same',
+      );
+    }
     watchConfig({
       file,
       text,
