@@ -1,0 +1,124 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { arch, cpus, platform, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { releasePorts } from '../support/free-port.ts';
+import { check } from './check.ts';
+import { startGenerator } from './generator.ts';
+import { install, type Installed, startListening } from './installations.ts';
+import { type Bench, type Measurement, measure } from './measurement.ts';
+import { type Options, readOptions, usage } from './options.ts';
+import { comparison, describe } from './report.ts';
+import { regressions, type Results, summarise } from './results.ts';
+import type { Installation, Subject } from './subjects.ts';
+
+/**
+ * Measures what the options say. Everything runs at once and rests while it is not its turn, and everything is a child
+ * of this process, so that it is in one session: Linux shares the CPU out to sessions as groups first (sched(7),
+ * autogroup), and a subject with a session of its own would get another share than one without.
+ */
+async function run(options: Options): Promise<Results> {
+  await using stack = new AsyncDisposableStack();
+  const callee = await startListening(stack, 'callee', 'callee-process.ts');
+  const bench: Bench = {
+    callee,
+    generator: stack.use(await startGenerator()),
+    warmUpMs: options.warmUpSeconds * 1000,
+    measureMs: options.seconds * 1000,
+  };
+  const there = await ready(options, stack, callee);
+  const measurements: Measurement[] = [];
+  // Before the first round, so that it is not the one in which everything was still being compiled.
+  const [few = 32] = options.connections.filter((count) => count >= 16);
+  for (const [subject, installed] of there) await measure(bench, subject, installed, few, 0);
+  progress('warmed up');
+  for (let round = 1; round <= options.rounds; round++) {
+    // Back and forth, so that no subject always comes right after the same other one.
+    const order = round % 2 === 1 ? there : there.toReversed();
+    for (const connections of options.connections) {
+      for (const [subject, installed] of order) {
+        const measurement = await measure(bench, subject, installed, connections, round);
+        measurements.push(measurement);
+        progress(`round ${round}, ${connections} connections, ${subject.name}: ${measurement.perSecond.toFixed(0)}/s`);
+        if (measurement.failed > 0) {
+          throw new Error(`${subject.name}: ${measurement.failed} calls failed; the first: ${measurement.failure}`);
+        }
+      }
+    }
+  }
+  const [cpu] = cpus();
+  return {
+    version: 1,
+    at: new Date().toISOString(),
+    machine: {
+      cpus: cpus().length,
+      model: cpu?.model.trim() ?? 'unknown',
+      node: process.versions.node,
+      system: `${platform()} ${release()} ${arch()}`,
+    },
+    seconds: options.seconds,
+    rounds: options.rounds,
+    results: summarise(options.subjects, measurements),
+    measurements,
+  };
+}
+
+/** Starts what the subjects need, and checks each of them; leaves out what this machine has no program for. */
+async function ready(
+  options: Options,
+  stack: AsyncDisposableStack,
+  callee: Installed,
+): Promise<readonly (readonly [Subject, Installed])[]> {
+  const started = new Map<Installation, Installed | undefined>();
+  const there: (readonly [Subject, Installed])[] = [];
+  for (const subject of options.subjects) {
+    if (!started.has(subject.on)) {
+      const url = `http://127.0.0.1:${callee.port}`;
+      started.set(subject.on, await install(subject.on, stack, { url, profiles: options.profile }));
+    }
+    const installed = started.get(subject.on);
+    if (installed === undefined) {
+      progress(`${subject.name} is left out: its program is not installed`);
+      continue;
+    }
+    await check(subject, installed.port);
+    there.push([subject, installed]);
+  }
+  progress(`${there.length} subjects answer correctly`);
+  return there;
+}
+
+function progress(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Exit codes: 0 measured, 1 a failure or, with `--quick`, a ratio below its floor, 2 wrong usage. */
+async function main(): Promise<number> {
+  let options: Options | 'help';
+  try {
+    options = readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}\n`);
+    return 2;
+  }
+  if (options === 'help') {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
+  const earlier = options.compare && (JSON.parse(await readFile(options.compare, 'utf8')) as Results);
+  let results: Results;
+  try {
+    results = await run(options);
+  } finally {
+    releasePorts();
+  }
+  const file = options.json ?? join(tmpdir(), 'bench.json');
+  await writeFile(file, `${JSON.stringify(results, undefined, 2)}\n`);
+  process.stdout.write(`${describe(results)}\n`);
+  if (earlier) process.stdout.write(`\n${comparison(earlier, results)}\n`);
+  progress(`\nwritten to ${file}`);
+  const complaints = options.quick ? regressions(results.results) : [];
+  for (const complaint of complaints) process.stderr.write(`${complaint}\n`);
+  return complaints.length > 0 ? 1 : 0;
+}
+
+process.exitCode = await main();
