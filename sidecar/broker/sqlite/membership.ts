@@ -2,9 +2,9 @@ import type { CallTable } from './call-table.ts';
 import type { InstanceRow, Instances, LifeLock } from './instances.ts';
 
 /** A sign of life is stored this often while leases are held, in looks. */
-const beatEvery = 8;
+const beatEvery = 4;
 /** An instance that holds leases and gives no new sign of life in this many looks has lost them. */
-const silentLooks = 40;
+const silentLooks = 24;
 /** Rows of instances that hold nothing are looked after this often, in looks. */
 const tidyEvery = 120;
 
