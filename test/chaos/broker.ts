@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { type NatsServer, startNatsServer } from '../support/nats-server.ts';
+import { diagnose } from './diagnosis.ts';
 import type { Victim } from './part.ts';
 
 const run = promisify(execFile);
@@ -26,6 +27,8 @@ export interface BrokerUnderTest {
   readonly lock?: () => () => void;
   /** Fills the disk; the function returned makes room again. Undefined where no disk of its own can be had. */
   readonly fill?: () => Promise<() => Promise<void>>;
+  /** What the broker itself says of what it keeps, for people. */
+  readonly diagnose: () => Promise<unknown>;
   /** Why a fault is not possible here. */
   readonly unfit: Readonly<Record<string, string>>;
   remove(): Promise<void>;
@@ -50,6 +53,7 @@ async function natsBroker(folder: string, store: string, disk: Disk): Promise<Br
     port: server.port,
     url: server.url,
     server: victim,
+    diagnose: () => diagnose(server.url),
     unfit: { lock: 'there is no database file', ...(!mounted && { full: disk.why }) },
     ...(mounted && {
       fill: async () => {
@@ -77,6 +81,7 @@ function sqliteBroker(store: string, disk: Disk): BrokerUnderTest {
   return {
     engine: 'sqlite',
     url: `sqlite:${file}`,
+    diagnose: () => Promise.resolve({ bytes: statSync(file).size }),
     unfit: {
       cut: 'there is no connection',
       stall: 'there is no connection',

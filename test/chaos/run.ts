@@ -34,6 +34,7 @@ export async function runSeed(options: Options, seed: number, root: string): Pro
     await inject(system, plan, begin);
     say('all faults have ended');
     await settle(system, say);
+    writeFileSync(join(folder, 'broker.json'), JSON.stringify(await system.broker.diagnose(), undefined, 2));
   } finally {
     await system.stop();
   }

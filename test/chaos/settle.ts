@@ -55,7 +55,10 @@ async function quiet(system: System, say: (text: string) => void): Promise<void>
     const open = (await calls(system)).filter(({ state }) => state === 'waiting' || state === 'attempting').length;
     const busy = system.callers.filter(({ done }) => !done).length;
     if (open === 0 && busy === 0) return;
-    const now = `${open} calls open, ${busy} callers busy, ${readHistory(...system.histories()).length} events`;
+    const history = readHistory(...system.histories());
+    // A caller that asks again and again is no progress.
+    const progress = history.filter(({ type }) => type === 'answered' || type === 'attempted').length;
+    const now = `${open} calls open, ${busy} callers busy, ${progress} attempts and answers`;
     if (now !== last) {
       last = now;
       lastChange = Date.now();
