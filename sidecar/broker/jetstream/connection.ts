@@ -15,6 +15,8 @@ type NatsConfig = Extract<BrokerConfig, { kind: 'nats' }>;
 
 /** Time between two tries to reach the broker, ms. Short, because a call may be waiting. */
 const RECONNECT_WAIT = 250;
+/** How long closing waits for a server that takes what is buffered, ms; a frozen one would be waited for until the pings fail. */
+const FLUSH_LIMIT = 1_000;
 /** A silent connection is given up after two of these, ms; the library's two minutes would hold calls far too long. */
 const PING_INTERVAL = 5_000;
 
@@ -33,6 +35,8 @@ export class Connection {
   #nc: NatsConnection | undefined;
   #status: BrokerStatus = { connected: false, detail: 'not connected yet' };
   #running: Promise<void> | undefined;
+  /** Counts the connections that have stood so far: another number means that there was a gap. */
+  generation = 0;
   /** When the connection was last seen to stand, ms of `performance.now()`. */
   lastSeen = -Infinity;
 
@@ -80,7 +84,7 @@ export class Connection {
     return () => this.#up.delete(listener);
   }
 
-  /** Subscribes for as long as this object lives, over any number of connections. `handle` must not throw. */
+  /** Subscribes for as long as this object lives, over any number of connections. What `handle` throws is reported. */
   subscribe(subject: string, handle: (msg: Msg) => void): () => void {
     const entry: { subject: string; handle: (msg: Msg) => void; current?: Subscription } = { subject, handle };
     this.#subscriptions.add(entry);
@@ -96,9 +100,18 @@ export class Connection {
       callback: (error, msg) => {
         if (error !== null)
           this.#report(new Error(`subscription to ${entry.subject}: ${error.message}`, { cause: error }));
-        else entry.handle(msg);
+        else this.#handle(entry, msg);
       },
     });
+  }
+
+  /** Anyone may send anything to a subject; an error in the library's callback would end the whole connection. */
+  #handle(entry: { subject: string; handle: (msg: Msg) => void }, msg: Msg): void {
+    try {
+      entry.handle(msg);
+    } catch (cause) {
+      this.#report(new Error(`message on ${entry.subject}: ${(cause as Error).message}`, { cause }));
+    }
   }
 
   async #run(): Promise<void> {
@@ -173,6 +186,7 @@ export class Connection {
   }
 
   #setUp(): void {
+    this.generation++;
     this.lastSeen = performance.now();
     this.#change({ connected: true });
     for (const listener of this.#up) listener();
@@ -189,12 +203,19 @@ export class Connection {
     if (changed) for (const listener of this.#listeners) listener(status);
   }
 
+  async #flush(nc: NatsConnection): Promise<void> {
+    const done = new AbortController();
+    const limit = pause(FLUSH_LIMIT, undefined, { signal: done.signal }).catch(() => undefined);
+    await Promise.race([nc.flush().catch((error: Error) => this.#report(error)), limit]);
+    done.abort();
+  }
+
   /** Sends what is buffered and closes. Safe to call twice. */
   async close(): Promise<void> {
     this.#closing.abort();
     const nc = this.#nc;
     if (nc !== undefined && !nc.isClosed()) {
-      if (this.connected) await nc.flush().catch((error: Error) => this.#report(error));
+      if (this.connected) await this.#flush(nc);
       await nc.close();
     }
     await this.#running;

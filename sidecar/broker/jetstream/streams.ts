@@ -140,7 +140,7 @@ export class Streams {
     const config = {
       storage: 'file',
       num_replicas: this.#config.replicas,
-      duplicate_window: nanos(DUPLICATE_WINDOW),
+      duplicate_window: duplicateWindow(spec),
       allow_direct: true,
       ...spec,
     } as StreamConfig;
@@ -166,13 +166,19 @@ export class Streams {
           info.config.num_replicas !== config.num_replicas);
       if (!differs) return info;
       return await jsm.streams.update(spec.name, {
-        ...(config.max_age !== undefined && { max_age: config.max_age }),
+        ...(config.max_age !== undefined && { max_age: config.max_age, duplicate_window: config.duplicate_window }),
         num_replicas: config.num_replicas,
       });
     } catch (error) {
       throw new BrokerUnavailable(`stream ${spec.name}: ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+/** The server refuses a stream that remembers ids longer than messages. */
+function duplicateWindow({ max_age: age }: StreamSpec): number {
+  const window = nanos(DUPLICATE_WINDOW);
+  return age === undefined || age === 0 ? window : Math.min(window, age);
 }
 
 const STREAM_NAME_IN_USE = 10058;
