@@ -38,6 +38,7 @@ export class AwaitedResponses {
   readonly #entries = new Map<string, Entry>();
   #lookups = 0;
   #sweep: NodeJS.Timeout | undefined;
+  #closed = false;
 
   constructor(
     connection: Connection,
@@ -77,7 +78,7 @@ export class AwaitedResponses {
         stop,
       };
       this.#entries.set(id, entry);
-      this.#sweep ??= setInterval(() => this.#lookAround(), SWEEP);
+      if (!this.#closed) this.#sweep ??= setInterval(() => this.#lookAround(), SWEEP);
     }
     const added = entry;
     let waiter!: (response: ResponseEvent) => void;
@@ -159,6 +160,7 @@ export class AwaitedResponses {
   }
 
   close(): void {
+    this.#closed = true;
     for (const entry of this.#entries.values()) entry.stop?.();
     this.#entries.clear();
     clearInterval(this.#sweep);

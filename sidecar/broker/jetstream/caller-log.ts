@@ -1,16 +1,15 @@
 import { headers as newHeaders } from '@nats-io/transport-node';
 import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../../model/call.ts';
 import { CallIds, isCallId, newInstanceTag, readCallId, serviceHint } from '../../model/call-id.ts';
-import { decodeAction, decodeResponse, encodeAction } from '../../model/codec.ts';
+import { decodeAction, decodeResponse } from '../../model/codec.ts';
 import type { AwaitedResponse, CallActivity, CallerLog, FoundCall, Stored } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
+import { storeAction } from './action-log.ts';
 import { AwaitedResponses } from './awaited.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
-import { actionHeaders, header } from './envelope.ts';
-import { MessageRefused } from './publisher.ts';
-import { dropDeadLetter } from './settlement.ts';
-import { endsRound, withdraw } from './withdrawal.ts';
+import { endsRound } from './precedence.ts';
+import { withdraw } from './withdrawal.ts';
 
 /** How often a keyed action whose fate keeps changing under us is looked up again before the caller is told 503. */
 const RACES = 20;
@@ -53,28 +52,10 @@ export class JetStreamCallerLog implements CallerLog {
   }
 
   async store(action: ActionEvent): Promise<Stored> {
-    const { publisher, subjects, streams } = this.#context;
     if (action.round > 1) this.#awaited.expectRound(action.id, action.round);
-    let ack;
-    try {
-      ack = await publisher.publish({
-        subject: subjects.action(action.service, action.caller, action.id),
-        payload: encodeAction(action),
-        headers: actionHeaders(action, subjects),
-        patience: 'now',
-        ensureStream: async () => void (await streams.ensure(streams.actions(action.service))),
-        onResend: (headers) => headers.set(header.resent, '1'),
-      });
-    } catch (error) {
-      if (error instanceof MessageRefused) throw new BrokerUnavailable(error.message, { cause: error });
-      throw error;
-    }
-    if (ack.kind === 'stored' && !ack.duplicate) {
-      if (action.round > 1) await dropDeadLetter(this.#context, action);
-      return { kind: 'accepted' };
-    }
-    // Nobody else makes this id, so what was there before is an earlier send of ours.
-    if (!action.keyed) return { kind: 'accepted' };
+    const result = await storeAction(this.#context, action);
+    // Nobody else makes the id of a call without a key, so what was there before is an earlier send of ours.
+    if (result === 'stored' || !action.keyed) return { kind: 'accepted' };
     return await this.#already(action);
   }
 

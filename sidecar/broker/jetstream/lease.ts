@@ -1,8 +1,9 @@
 import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
-import { decodeProgress, encodeProgress, type StoredProgress } from '../../model/codec.ts';
+import { decodeProgress, decodeResponse, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import type { Lease } from '../port.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
+import { endsRound } from './precedence.ts';
 import { insist, storeResponse } from './settlement.ts';
 
 /** Pause before a call that another sidecar may be dealing with is looked at again, ms. */
@@ -31,14 +32,17 @@ export class JetStreamLease implements Lease {
   readonly unaccounted: number;
   readonly #context: Context;
   readonly #owner: LeaseOwner;
-  readonly #deliveries: number;
+  /** Of the connection over which it came. */
+  readonly #generation: number;
+  /** As the server counts them. */
+  #deliveries: number;
   /** Sequence of the stored record, 0 while there is none. */
   #record: number;
   #lost: AbortController | undefined;
   #state: 'held' | 'sending' | 'ended' = 'held';
   #withdrawn = false;
   /** Where acknowledgements of the newest delivery go. */
-  reply: string;
+  #reply: string;
 
   constructor(
     context: Context,
@@ -48,9 +52,10 @@ export class JetStreamLease implements Lease {
     this.#context = context;
     this.#owner = owner;
     this.action = delivery.action;
-    this.reply = delivery.reply;
+    this.#reply = delivery.reply;
     this.#deliveries = delivery.deliveries;
     this.#record = delivery.record;
+    this.#generation = context.connection.generation;
     this.progress = delivery.stored?.progress ?? { attempts: [] };
     const earlier = delivery.deliveries - 1 - (delivery.stored?.accounted ?? 0);
     // Starts of other calls are on record, so only for idempotent ones a delivery can hide an attempt.
@@ -60,6 +65,16 @@ export class JetStreamLease implements Lease {
 
   get state(): 'held' | 'sending' | 'ended' {
     return this.#state;
+  }
+
+  get reply(): string {
+    return this.#reply;
+  }
+
+  /** The server has delivered the same action here once more. That is no attempt. */
+  redelivered(reply: string, deliveries: number): void {
+    this.#reply = reply;
+    this.#deliveries = deliveries;
   }
 
   /** Sequence of this call's record in the attempts stream, 0 where there is none. */
@@ -87,15 +102,24 @@ export class JetStreamLease implements Lease {
   async start(attempt: number): Promise<'started' | 'gone'> {
     if (this.#state !== 'held') throw new TypeError(`start() on a lease that is ${this.#state}`);
     if (this.#withdrawn) {
-      this.#giveBack(LOOK_AGAIN);
+      await this.release();
       return 'gone';
     }
     this.#state = 'sending';
-    if (this.action.idempotent) return 'started';
-    const started = { attempt, at: Date.now(), instance: this.#context.instance };
-    if (await this.#write({ ...this.progress, started }, this.#deliveries - 1)) return 'started';
-    this.#giveBack(LOOK_AGAIN);
-    return 'gone';
+    if (!this.action.idempotent) {
+      const started = { attempt, at: Date.now(), instance: this.#context.instance };
+      if (!(await this.#write({ ...this.progress, started }, this.#deliveries - 1))) {
+        this.#giveBack(LOOK_AGAIN);
+        return 'gone';
+      }
+    }
+    // While it was cut off, this instance could not be asked to let the call go.
+    const { connection } = this.#context;
+    if (connection.connected && connection.generation !== this.#generation && (await this.#isOver())) {
+      this.#giveBack(0);
+      return 'gone';
+    }
+    return 'started';
   }
 
   async postpone(progress: Progress, until: number): Promise<void> {
@@ -119,6 +143,16 @@ export class JetStreamLease implements Lease {
     this.#end(ackBody.ack, true);
   }
 
+  /** Whether the round was ended by somebody else, while this lease was held. */
+  async #isOver(): Promise<boolean> {
+    const { lookup, subjects } = this.#context;
+    const { caller, id, round } = this.action;
+    const stored = await insist(this.#context, () =>
+      lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id)),
+    );
+    return stored !== undefined && endsRound(decodeResponse(stored.data), round);
+  }
+
   #mustBeLive(method: string): void {
     if (this.#state === 'ended') throw new TypeError(`${method}() on a lease that has ended`);
   }
@@ -129,7 +163,7 @@ export class JetStreamLease implements Lease {
 
   #end(body: string, settled: boolean): void {
     this.#state = 'ended';
-    this.#owner.acknowledge(this.reply, body);
+    this.#owner.acknowledge(this.#reply, body);
     this.#owner.ended(this, settled);
   }
 

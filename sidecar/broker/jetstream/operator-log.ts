@@ -1,6 +1,6 @@
-import { factsOf, isDeadLetter, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
+import { factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
 import { isCallId } from '../../model/call-id.ts';
-import { encodeAction, encodeResponse, type StoredDeadLetter } from '../../model/codec.ts';
+import { encodeResponse, type StoredDeadLetter } from '../../model/codec.ts';
 import type {
   CallListing,
   CallQuery,
@@ -10,10 +10,11 @@ import type {
   DeadLetterQuery,
   OperatorLog,
 } from '../port.ts';
+import { storeAction } from './action-log.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
 import { Directory } from './directory.ts';
-import { actionHeaders, header, responseHeaders } from './envelope.ts';
+import { responseHeaders } from './envelope.ts';
 import { dropDeadLetter } from './settlement.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -146,25 +147,10 @@ export class JetStreamOperatorLog implements OperatorLog {
   async replay(id: string): Promise<'replayed' | 'unknown'> {
     const letter = isCallId(id) ? await this.#directory.deadLetter(id) : undefined;
     if (letter === undefined) return 'unknown';
-    const { publisher, subjects, streams } = this.#context;
-    const now = Date.now();
-    const action: ActionEvent = {
-      ...letter.action,
-      round: letter.action.round + 1,
-      earlier: letter.history,
-      acceptedAt: now,
-      deadline: now + (letter.action.deadline - letter.action.acceptedAt),
-    };
     // Whoever stored this round first, it is under way now.
-    await publisher.publish({
-      subject: subjects.action(action.service, action.caller, action.id),
-      payload: encodeAction(action),
-      headers: actionHeaders(action, subjects),
-      patience: 'now',
-      ensureStream: async () => void (await streams.ensure(streams.actions(action.service))),
-      onResend: (headers) => headers.set(header.resent, '1'),
-    });
-    await dropDeadLetter(this.#context, action);
+    if ((await storeAction(this.#context, nextRound(letter.action, letter.history, Date.now()))) === 'known') {
+      await dropDeadLetter(this.#context, letter.action);
+    }
     return 'replayed';
   }
 

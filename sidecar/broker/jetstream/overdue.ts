@@ -6,6 +6,8 @@ const TICK = 500;
 /** Messages read per tick at most, and withdrawn per question to the sidecars. */
 const READ_PER_TICK = 1_000;
 const WITHDRAWN_AT_ONCE = 500;
+/** After this an overdue call that somebody was working on is asked for again, ms. */
+const ASK_AGAIN = 5_000;
 
 /**
  * Ends calls whose deadline passes while nobody takes them: the service is down, or all slots are busy for long.
@@ -80,10 +82,15 @@ export class OverdueWatch {
     const overdue: { callee: string; caller: string; id: string }[] = [];
     for (const [id, { caller, deadline }] of this.#waiting) {
       if (deadline > now) continue;
-      this.#waiting.delete(id);
       overdue.push({ callee: this.#service, caller, id });
       if (overdue.length >= WITHDRAWN_AT_ONCE) break;
     }
-    if (overdue.length > 0) await withdraw(this.#context, overdue, 'deadline-exceeded');
+    if (overdue.length === 0) return;
+    // Should this fail, they are still known and asked for again.
+    const results = await withdraw(this.#context, overdue, 'deadline-exceeded');
+    for (const { id, caller } of overdue) {
+      if (results.get(id) === 'started') this.#waiting.set(id, { caller, deadline: now + ASK_AGAIN });
+      else this.#waiting.delete(id);
+    }
   }
 }

@@ -15,9 +15,11 @@ const LOST_AFTER = EXPIRES + 2_000;
 export class Pull {
   readonly #connection: Connection;
   readonly #subject: string;
-  readonly #inbox = createInbox();
   readonly #free: () => number;
-  readonly #stopListening: () => void;
+  readonly #deliver: (msg: Msg) => void;
+  readonly #missing: () => void;
+  #inbox = '';
+  #stopListening: (() => void) | undefined;
   /** Asked for and not yet delivered. */
   #outstanding = 0;
   #lastRequest = 0;
@@ -36,35 +38,40 @@ export class Pull {
     this.#connection = options.connection;
     this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
     this.#free = options.free;
-    this.#stopListening = options.connection.subscribe(this.#inbox, (msg) => {
+    this.#deliver = options.deliver;
+    this.#missing = options.missing;
+  }
+
+  /**
+   * Forgets what was asked for: the connection or the consumer is a new one. The inbox is a new one, too, so that a request
+   * which the server still remembers has nobody to deliver to.
+   */
+  renew(): void {
+    this.#stopListening?.();
+    this.#outstanding = 0;
+    this.#inbox = createInbox();
+    this.#stopListening = this.#connection.subscribe(this.#inbox, (msg) => {
       const code = msg.headers?.code ?? 0;
-      if (code === 0 || (msg.reply !== undefined && msg.reply !== '' && code < 100)) {
+      if (code === 0) {
         if (this.#outstanding > 0) this.#outstanding--;
-        options.deliver(msg);
-        return;
-      }
-      this.#status(code, msg, options.missing);
+        this.#deliver(msg);
+      } else this.#status(code, msg);
     });
   }
 
-  #status(code: number, msg: Msg, missing: () => void): void {
+  #status(code: number, msg: Msg): void {
     if (code === 100) return;
     const left = msg.headers?.get('Nats-Pending-Messages') ?? '';
     // 408 and some 409 say how much of their request was not delivered; otherwise all that is outstanding is void.
     this.#outstanding = left === '' ? 0 : Math.max(0, this.#outstanding - Number(left));
-    if (code === 503 || (code === 404 && /consumer/i.test(msg.headers?.description ?? ''))) missing();
-    else if (code === 409 && /deleted/i.test(msg.headers?.description ?? '')) missing();
+    if (code === 503 || (code === 404 && /consumer/i.test(msg.headers?.description ?? ''))) this.#missing();
+    else if (code === 409 && /deleted/i.test(msg.headers?.description ?? '')) this.#missing();
     else this.request();
   }
 
-  get active(): boolean {
-    return this.#active;
-  }
-
-  /** Starts asking, as if for the first time: what was asked of an earlier connection is void. */
-  begin(): void {
+  /** Starts asking, or goes on; what was asked for before a pause still stands. */
+  resume(): void {
     this.#active = true;
-    this.#outstanding = 0;
     this.#watch ??= setInterval(() => this.#lookAfter(), 500);
     this.request();
   }
@@ -74,10 +81,6 @@ export class Pull {
     this.#active = false;
     clearInterval(this.#watch);
     this.#watch = undefined;
-  }
-
-  get outstanding(): number {
-    return this.#outstanding;
   }
 
   /** Asks for what is free and not yet asked for; in batches, since each request is a message of its own. */
@@ -100,6 +103,6 @@ export class Pull {
 
   close(): void {
     this.pause();
-    this.#stopListening();
+    this.#stopListening?.();
   }
 }

@@ -19,6 +19,7 @@ export class RecordCleaner {
   #timer: NodeJS.Timeout | undefined;
   #working = false;
   #sweeping = false;
+  #closed = false;
 
   constructor(context: Context, service: string) {
     this.#context = context;
@@ -27,6 +28,7 @@ export class RecordCleaner {
 
   /** Plans the deletion of a record by its sequence. */
   add(seq: number): void {
+    if (this.#closed) return;
     this.#due.push({ seq, at: performance.now() + KEEP });
     this.#timer ??= setInterval(() => {
       this.#tick().catch(this.#context.report);
@@ -96,6 +98,7 @@ export class RecordCleaner {
   }
 
   close(): void {
+    this.#closed = true;
     this.#pause();
   }
 }

@@ -4,6 +4,7 @@ import { decodeResponse, encodeDeadLetter, encodeResponse } from '../../model/co
 import { readCallId } from '../../model/call-id.ts';
 import { responseHeaders } from './envelope.ts';
 import type { Context } from './context.ts';
+import { replaces } from './precedence.ts';
 import { MessageRefused } from './publisher.ts';
 
 /** Between two tries of a step that must not be given up, ms. */
@@ -11,8 +12,7 @@ const RETRY = 500;
 
 /**
  * Stores the response event of a call, the dead letter before it where it is one. The first response wins, with one
- * exception: a real answer takes the place of an outcome that Holdline itself had given the same round, and a later round that
- * of an earlier one.
+ * exception: see {@link replaces}.
  *
  * Goes on through broker failures. `ours`: it is stored. `theirs`: another response had won.
  * @throws {BrokerUnavailable} only when the broker is being closed
@@ -73,13 +73,6 @@ export async function storeResponse(
 
 function sameEvent(a: ResponseEvent, b: ResponseEvent): boolean {
   return a.call.round === b.call.round && a.outcome === b.outcome && a.finishedAt === b.finishedAt;
-}
-
-/** Whether `event` may take the place of a stored response. */
-function replaces(event: ResponseEvent, stored: ResponseEvent): boolean {
-  if (stored.outcome === 'answered' || stored.outcome === 'cancelled') return false;
-  if (event.call.round > stored.call.round) return true;
-  return event.call.round === stored.call.round && event.outcome === 'answered' && isDeadLetter(stored.outcome);
 }
 
 function withoutAnswer(response: ResponseEvent): ResponseEvent {

@@ -1,22 +1,27 @@
-import type { ConsumerConfig } from '@nats-io/jetstream';
-import { nanos, type Msg } from '@nats-io/transport-node';
-import type { ActionEvent } from '../../model/call.ts';
-import { decodeAction, decodeProgress, decodeResponse, type StoredProgress } from '../../model/codec.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Msg } from '@nats-io/transport-node';
+import { noProgress, type ActionEvent } from '../../model/call.ts';
+import {
+  decodeAction,
+  decodeProgress,
+  decodeResponse,
+  encodeProgress,
+  type StoredProgress,
+} from '../../model/codec.ts';
 import type { TakeOptions, Taking } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
+import { ACK_WAIT, CONSUMER, consumerConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { answerControl, ask, type ControlReply, type ControlRequest } from './control.ts';
 import { readDelivery, type Delivery } from './delivery.ts';
-import { header } from './envelope.ts';
+import { header, recordHeaders } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
 import { RecordCleaner } from './record-cleaner.ts';
-import { endsRound } from './withdrawal.ts';
+import { endsRound } from './precedence.ts';
+import { insist } from './settlement.ts';
 
-export const CONSUMER = 'inbound';
-/** How long the server waits for a sign of life from a delivery, ms. Short, so that a killed sidecar's calls go on soon. */
-const ACK_WAIT = 5_000;
 const EXTEND_EVERY = 1_500;
 /** Deliveries whose acknowledgement may be lost and that must not run again. */
 const SETTLED_REMEMBERED = 20_000;
@@ -25,17 +30,22 @@ const SUSPICIOUS_FOR = 10_000;
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const UNREADABLE_AGAIN = 60_000;
 
-const consumerConfig: Partial<ConsumerConfig> = {
-  durable_name: CONSUMER,
-  ack_policy: 'explicit',
-  deliver_policy: 'all',
-  ack_wait: nanos(ACK_WAIT),
-  // The history of a call decides how often it is tried, never the server's count.
-  max_deliver: -1,
-  // Calls that wait for their next attempt count, too.
-  max_ack_pending: 20_000,
-  max_waiting: 512,
-};
+/** A delivery that is not handed out yet. */
+class Inspection {
+  reply: string;
+  /** As the server counts them. */
+  deliveries: number;
+
+  constructor(reply: string, deliveries: number) {
+    this.reply = reply;
+    this.deliveries = deliveries;
+  }
+
+  redelivered(reply: string, deliveries: number): void {
+    this.reply = reply;
+    this.deliveries = deliveries;
+  }
+}
 
 /** Takes the actions of one service off its stream. */
 export class JetStreamTaking implements Taking, LeaseOwner {
@@ -49,10 +59,12 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #settled = new Set<string>();
   readonly #suspicious = new Map<string, number>();
   readonly #stops: (() => void)[] = [];
-  #inspecting = 0;
+  /** Deliveries whose past is being looked up. */
+  readonly #inspections = new Map<string, Inspection>();
   #resumed = false;
   #stopped = false;
   #ready = false;
+  #opening = 0;
   /** Messages up to this sequence were stored before this connection stood: they may have a past that the server forgot. */
   #boundary = 0;
   #lastTick = performance.now();
@@ -67,7 +79,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       connection,
       stream: subjects.actionStream(service),
       consumer: CONSUMER,
-      free: () => (this.#stopped ? 0 : options.free() - this.#inspecting),
+      free: () => (this.#stopped ? 0 : options.free() - this.#inspections.size),
       deliver: (msg) => this.#deliver(msg),
       missing: () => {
         this.#open().catch(context.report);
@@ -86,45 +98,49 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#extension = setInterval(() => this.#extend(), EXTEND_EVERY);
   }
 
-  /** Makes stream and consumer and starts asking. Runs after each connect; never rejects. */
+  /** Makes stream and consumer and starts asking. Runs after each connect, the newest run only; never rejects. */
   async #open(): Promise<void> {
+    const run = ++this.#opening;
     this.#ready = false;
     this.#pull.pause();
     const { streams, connection, closing, subjects } = this.#context;
-    const attempt = connection.nc;
-    while (!closing.aborted && !this.#stopped && connection.nc === attempt) {
+    while (run === this.#opening && connection.connected && !this.#stopped) {
       try {
         await streams.ensure(streams.attempts(this.#service));
         await streams.ensure(streams.actions(this.#service));
         const manager = await streams.manager();
         await manager.consumers.add(subjects.actionStream(this.#service), consumerConfig);
         const { state } = await manager.streams.info(subjects.actionStream(this.#service));
+        if (run !== this.#opening) return;
         this.#boundary = state.last_seq;
         this.#ready = true;
         this.#cleaner.sweep();
-        if (this.#resumed) this.#pull.begin();
+        this.#pull.renew();
+        if (this.#resumed) this.#pull.resume();
         return;
       } catch (error) {
-        if (connection.nc !== attempt) return;
+        if (run !== this.#opening || !connection.connected) return;
         streams.forget(subjects.actionStream(this.#service));
         this.#options.report(
           new Error(`cannot take calls for ${this.#service}: ${(error as Error).message}`, { cause: error }),
         );
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        await pause(1_000, undefined, { signal: closing }).catch(() => undefined);
       }
     }
   }
 
   pause(): void {
+    if (this.#stopped) return;
     this.#resumed = false;
     this.#pull.pause();
     this.#overdue.start();
   }
 
   resume(): void {
+    if (this.#stopped) return;
     this.#resumed = true;
     this.#overdue.stop();
-    if (this.#ready) this.#pull.begin();
+    if (this.#ready) this.#pull.resume();
   }
 
   more(): void {
@@ -146,17 +162,18 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       return;
     }
     const key = keyOf(action);
-    const held = this.#inHand.get(key);
-    if (held !== undefined) {
-      held.reply = reply;
+    const atHand = this.#inHand.get(key) ?? this.#inspections.get(key);
+    if (atHand !== undefined) {
+      atHand.redelivered(reply, delivery.deliveries);
       this.acknowledge(reply, ackBody.working);
     } else if (this.#settled.has(key)) {
       this.acknowledge(reply, ackBody.ack);
     } else if (this.#hasPast(msg, delivery, action)) {
-      this.#inspecting++;
-      this.#inspect(reply, delivery, action)
+      const inspection = new Inspection(reply, delivery.deliveries);
+      this.#inspections.set(key, inspection);
+      this.#inspect(inspection, action)
         .finally(() => {
-          this.#inspecting--;
+          this.#inspections.delete(key);
           this.#pull.request();
         })
         .catch(this.#context.report);
@@ -175,40 +192,70 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   }
 
   /** Finds out what happened to a call before this delivery. */
-  async #inspect(reply: string, { deliveries }: Delivery, action: ActionEvent): Promise<void> {
-    const { lookup, subjects } = this.#context;
+  async #inspect(delivery: Inspection, action: ActionEvent): Promise<void> {
+    const { lookup, subjects, closing } = this.#context;
     const { id, caller, round } = action;
     try {
-      const withdrawnAt = this.#suspicious.get(id);
-      if (withdrawnAt !== undefined && performance.now() - withdrawnAt < LOOK_AGAIN) {
-        this.acknowledge(reply, nakBody(LOOK_AGAIN));
-        return;
-      }
-      const [response, record] = await Promise.all([
-        lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id)),
-        lookup.last(subjects.attemptStream(this.#service), subjects.progress(this.#service, id, round)),
-      ]);
+      // Given back meanwhile, the delivery would count as an attempt; so it is kept until the broker answers.
+      const [response, record] = await insist(this.#context, () =>
+        Promise.all([
+          lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id)),
+          lookup.last(subjects.attemptStream(this.#service), subjects.progress(this.#service, id, round)),
+        ]),
+      );
       if (response !== undefined && endsRound(decodeResponse(response.data), round)) {
         this.#remember(keyOf(action));
-        this.acknowledge(reply, ackBody.ack);
+        this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);
         return;
       }
       const stored = record === undefined ? undefined : decodeProgress(record.data);
-      if (stored?.progress.started !== undefined && (await this.#atWork(id, stored.progress.started.instance))) {
-        this.acknowledge(reply, nakBody(LOOK_AGAIN));
-        return;
-      }
-      const wait = (stored?.progress.notBefore ?? 0) - Date.now();
-      if (wait > 20) this.acknowledge(reply, nakBody(wait));
-      else this.#hand(action, reply, deliveries, stored, record?.seq ?? 0);
+      const wait = await this.#notYet(action, stored);
+      if (wait > 0) await this.#putOff(delivery, action, stored, record?.seq ?? 0, wait);
+      else this.#hand(action, delivery.reply, delivery.deliveries, stored, record?.seq ?? 0);
     } catch (error) {
-      // Unacknowledged, the message comes again; saying so makes it come soon.
+      if (closing.aborted) return;
       this.#options.report(
         new Error(`looking up the past of call ${id}: ${(error as Error).message}`, { cause: error }),
       );
-      this.acknowledge(reply, nakBody(LOOK_AGAIN));
+      this.acknowledge(delivery.reply, nakBody(LOOK_AGAIN));
     }
+  }
+
+  /** How long a call is not to be handed out yet, ms; 0: now. */
+  async #notYet({ id }: ActionEvent, stored: StoredProgress | undefined): Promise<number> {
+    const withdrawnAt = this.#suspicious.get(id);
+    if (withdrawnAt !== undefined && performance.now() - withdrawnAt < LOOK_AGAIN) return LOOK_AGAIN;
+    const started = stored?.progress.started;
+    if (started !== undefined && (await this.#atWork(id, started.instance))) return LOOK_AGAIN;
+    const wait = (stored?.progress.notBefore ?? 0) - Date.now();
+    return wait > 20 ? wait : 0;
+  }
+
+  /**
+   * Gives back what is not handed out. Of an idempotent call it is recorded, or the delivery would count as an attempt that
+   * nobody accounted for; for others a delivery counts for nothing.
+   */
+  async #putOff(
+    delivery: Inspection,
+    action: ActionEvent,
+    stored: StoredProgress | undefined,
+    record: number,
+    wait: number,
+  ): Promise<void> {
+    if (action.idempotent) {
+      const { publisher, subjects, streams } = this.#context;
+      const { progress, accounted } = stored ?? { progress: noProgress, accounted: 0 };
+      // Where somebody else has changed the record meanwhile, theirs is the newer truth.
+      await publisher.publish({
+        subject: subjects.progress(this.#service, action.id, action.round),
+        payload: encodeProgress({ progress, accounted: accounted + 1 }),
+        headers: recordHeaders(record),
+        patience: 'keep',
+        ensureStream: async () => void (await streams.ensure(streams.attempts(this.#service))),
+      });
+    }
+    this.acknowledge(delivery.reply, nakBody(wait));
   }
 
   /** Whether the instance that started this call is alive and still has it in hand. */
@@ -231,7 +278,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     const key = keyOf(action);
     const twin = this.#inHand.get(key);
     if (twin !== undefined) {
-      twin.reply = reply;
+      twin.redelivered(reply, deliveries);
       return;
     }
     const lease = new JetStreamLease(this.#context, this, {
@@ -280,6 +327,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       if (lost) lease.lose();
       this.acknowledge(lease.reply, ackBody.working);
     }
+    for (const { reply } of this.#inspections.values()) this.acknowledge(reply, ackBody.working);
     for (const [id, at] of this.#suspicious) if (now - at > SUSPICIOUS_FOR) this.#suspicious.delete(id);
     if (this.#resumed) this.#overdue.whileBusy(this.#options.free() <= 0);
   }

@@ -1,11 +1,4 @@
-import {
-  conclude,
-  isDeadLetter,
-  noProgress,
-  type ActionEvent,
-  type Progress,
-  type ResponseEvent,
-} from '../../model/call.ts';
+import { conclude, noProgress, type ActionEvent, type Progress } from '../../model/call.ts';
 import { decodeAction, decodeProgress } from '../../model/codec.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
@@ -66,9 +59,4 @@ async function readProgress(context: Context, action: ActionEvent): Promise<Prog
     subjects.progress(action.service, action.id, action.round),
   );
   return record === undefined ? noProgress : decodeProgress(record.data).progress;
-}
-
-/** Whether a stored response ends this round of the call for good. */
-export function endsRound(response: ResponseEvent, round: number): boolean {
-  return response.call.round >= round || !(isDeadLetter(response.outcome) || response.outcome === 'discarded');
 }

@@ -1,0 +1,19 @@
+import type { ConsumerConfig } from '@nats-io/jetstream';
+import { nanos } from '@nats-io/transport-node';
+
+/** The one consumer of an action stream, shared by all instances of the callee. */
+export const CONSUMER = 'inbound';
+/** How long the server waits for a sign of life from a delivery, ms. Short, so that a killed sidecar's calls go on soon. */
+export const ACK_WAIT = 5_000;
+
+export const consumerConfig: Partial<ConsumerConfig> = {
+  durable_name: CONSUMER,
+  ack_policy: 'explicit',
+  deliver_policy: 'all',
+  ack_wait: nanos(ACK_WAIT),
+  // The history of a call decides how often it is tried, never the server's count.
+  max_deliver: -1,
+  // Calls that wait for their next attempt count, too.
+  max_ack_pending: 20_000,
+  max_waiting: 512,
+};
