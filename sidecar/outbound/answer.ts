@@ -224,10 +224,3 @@ function locationOf(id: string): string {
 function inSeconds(ms: number): string {
   return String(Math.max(1, Math.ceil(ms / 1000)));
 }
-
-/** A reply as bytes, for a socket that no HTTP response belongs to; the connection ends with it. */
-export function replyBytes({ status, reason, headers, body }: Reply): Buffer {
-  let head = `HTTP/1.1 ${status} ${reason}\r\n`;
-  for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`;
-  return Buffer.concat([Buffer.from(`${head}Connection: close\r\n\r\n`, 'latin1'), body]);
-}

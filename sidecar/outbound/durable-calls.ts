@@ -48,7 +48,7 @@ export class DurableCalls {
     const { alarms, broker, log } = options;
     this.#patience = new BrokerPatience(broker, alarms);
     const closed = (call: OpenCall) => {
-      if (call.keyed) this.#keyed.delete(call.id);
+      if (this.#keyed.get(call.id) === call) this.#keyed.delete(call.id);
     };
     this.#context = { log, alarms, patience: this.#patience, closed };
   }

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/config.ts';
-import { malformed, replyBytes, type Reply } from './answer.ts';
+import { malformed, type Reply } from './answer.ts';
 
 /** Room for cookies and tokens; past this a head is answered 431, bytes. */
 const maxHeaderSize = 64 * 1024;
@@ -18,8 +18,8 @@ export interface ListenerHandlers {
   upgrades(req: IncomingMessage): boolean;
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   connect(req: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Ends a request under way on this socket with `reply`; false when there is none. */
-  failed(socket: Duplex, reply: Reply): boolean;
+  /** What arrived on this socket is no HTTP; called once. */
+  failed(socket: Duplex, reply: Reply): void;
 }
 
 /** One address on which the service's calls arrive. */
@@ -30,6 +30,9 @@ export class Listener {
   readonly #server: Server;
   /** Connections that left HTTP: tunnels and WebSockets. The server no longer knows them. */
   readonly #detached = new Set<Duplex>();
+  /** Connections that the parser gave up on; it says so again for whatever arrives later. */
+  readonly #failed = new WeakSet<Duplex>();
+  #closed: Promise<void> | undefined;
 
   constructor(name: string, address: ListenAddress, handlers: ListenerHandlers) {
     this.#name = name;
@@ -59,9 +62,11 @@ export class Listener {
       handlers.upgrade(req, socket, head);
     });
     this.#server.on('clientError', (error: NodeJS.ErrnoException & { reason?: string }, socket) => {
+      if (this.#failed.has(socket)) return;
+      this.#failed.add(socket);
       const reply = refusalOf(error);
       if (reply === undefined || !socket.writable) socket.destroy();
-      else if (!handlers.failed(socket, reply)) socket.end(replyBytes(reply));
+      else handlers.failed(socket, reply);
     });
   }
 
@@ -76,7 +81,7 @@ export class Listener {
     const { host, port } = this.#address;
     return new Promise((resolve, reject) => {
       const failed = (cause: NodeJS.ErrnoException) => {
-        const why = cause.code === 'EADDRINUSE' ? 'the port is taken by another program (EADDRINUSE)' : cause.message;
+        const why = cause.code === 'EADDRINUSE' ? 'the port is already taken' : cause.message;
         reject(new Error(`${this.#name}: cannot listen on ${shown(host, port)}: ${why}`, { cause }));
       };
       this.#server.once('error', failed);
@@ -103,15 +108,8 @@ export class Listener {
 
   /** Takes no new connections and closes idle ones; resolves when the last one is closed. */
   async stopListening(): Promise<void> {
-    if (!this.#server.listening) return;
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-      this.#server.closeIdleConnections();
-    });
-  }
-
-  get detached(): number {
-    return this.#detached.size;
+    if (this.#server.listening) this.#closed = new Promise((resolve) => this.#server.close(() => resolve()));
+    await this.#closed;
   }
 
   /** Cuts off whatever is still open. */

@@ -7,13 +7,14 @@ import { addressOf, isReserved, type Addressed } from '../http/target.ts';
 import { compileRoutes, knownCallees, type Router } from '../policy/route.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { Alarms } from './alarms.ts';
-import { malformed, problem, replyBytes, type Reply } from './answer.ts';
+import { malformed, problem, type Reply } from './answer.ts';
 import { CallResource } from './call-resource.ts';
 import { DurableCalls } from './durable-calls.ts';
-import { endLinger, Exchange } from './exchange.ts';
+import { endLinger, Exchange, type ExchangeContext } from './exchange.ts';
 import { Holds } from './holds.ts';
 import { Listener } from './listener.ts';
 import { Passthrough } from './passthrough.ts';
+import { refuse } from './refusal.ts';
 import { openTunnel } from './tunnel.ts';
 import { Upstreams } from './upstreams.ts';
 
@@ -68,6 +69,7 @@ class OutboundSide implements Outbound {
   /** The exchange under way on a connection. */
   readonly #exchanges = new WeakMap<Duplex, Exchange>();
   readonly #prepare: (config: OutboundConfig) => void;
+  readonly #context: ExchangeContext;
 
   constructor({ service, config, broker }: OutboundOptions) {
     this.#config = config;
@@ -90,6 +92,13 @@ class OutboundSide implements Outbound {
       passThrough: (exchange, body) => this.#passthrough.forward(exchange, body),
     });
     this.#resource = new CallResource(log, this.#alarms, this.#holds);
+    const isDraining = () => this.#draining;
+    this.#context = {
+      alarms: this.#alarms,
+      get draining() {
+        return isDraining();
+      },
+    };
     this.#prepare = ({ routes }) => log.prepare(knownCallees(routes));
   }
 
@@ -99,10 +108,12 @@ class OutboundSide implements Outbound {
   }
 
   async reconfigure(config: OutboundConfig): Promise<void> {
+    const router = compileRoutes(config.routes);
+    const upstreams = new Upstreams(config.hosts);
     await this.#listen(config);
     this.#config = config;
-    this.#router = compileRoutes(config.routes);
-    this.#upstreams = new Upstreams(config.hosts);
+    this.#router = router;
+    this.#upstreams = upstreams;
     this.#holds.limits = config.limits;
     this.#prepare(config);
   }
@@ -166,14 +177,13 @@ class OutboundSide implements Outbound {
       'malformed' in addressed
         ? { scheme: 'http', host: '', port: 80, target: line.target, path: line.target }
         : addressed;
-    const exchange = new Exchange({ alarms: this.#alarms, draining: this.#draining }, req, res, {
-      facts,
-      address,
-      expectsContinue,
-    });
+    const exchange = new Exchange(this.#context, req, res, { facts, address, expectsContinue });
     this.#exchanges.set(req.socket, exchange);
     if ('malformed' in addressed) exchange.send(malformed(`${sentence(addressed.malformed)}.`));
-    else if (facts.transferEncoding !== undefined && facts.transferEncoding.trim() !== 'chunked') {
+    else if (facts.transferEncoding !== undefined && line.minorVersion === 0) {
+      // Its framing cannot be trusted (RFC 9112 §6.1).
+      exchange.send(malformed('An HTTP/1.0 request has no Transfer-Encoding.'));
+    } else if (facts.transferEncoding !== undefined && facts.transferEncoding.trim() !== 'chunked') {
       exchange.send(malformed('The only transfer coding that is taken is chunked.', 501));
     } else this.#dispatch(exchange, address);
   }
@@ -202,7 +212,7 @@ class OutboundSide implements Outbound {
 
   /** Only a WebSocket that is passed through; on a durable route an offer to upgrade is ignored, as HTTP allows. */
   #upgrades(req: IncomingMessage, host: string | undefined): boolean {
-    if (!/\bwebsocket\b/i.test(req.headers.upgrade ?? '')) return false;
+    if (req.method !== 'GET' || req.headers.upgrade?.toLowerCase() !== 'websocket') return false;
     const address = addressOf(lineOf(req), readRequestFacts(req.rawHeaders), host);
     if ('malformed' in address || isReserved(address.path) || this.#draining) return false;
     const routed = this.#router({ ...address, method: req.method ?? '' });
@@ -212,26 +222,33 @@ class OutboundSide implements Outbound {
   #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, host: string | undefined): void {
     const facts: RequestFacts = readRequestFacts(req.rawHeaders);
     const address = addressOf(lineOf(req), facts, host);
-    if ('malformed' in address) socket.end(replyBytes(malformed(`${sentence(address.malformed)}.`)));
+    if ('malformed' in address) refuse(socket, malformed(`${sentence(address.malformed)}.`));
+    // Node before 24.9 does not ask first.
+    else if (!this.#upgrades(req, host)) refuse(socket, malformed('The connection cannot change to another protocol.'));
     else this.#passthrough.upgrade(req, socket, head, address, facts);
   }
 
   #connect(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (readRequestFacts(req.rawHeaders).hosts.length > 1) {
+      refuse(socket, malformed('The request has more than one Host header.'));
+      return;
+    }
     if (this.#draining) {
-      socket.end(replyBytes(problem('shutting-down', { detail: 'The sidecar is stopping.', retryAfter: 1000 })));
+      refuse(socket, problem('shutting-down', { detail: 'The sidecar is stopping.', retryAfter: 1000 }));
       return;
     }
     openTunnel(req.url ?? '', socket, head, this.#upstreams, this.#config.unmatched === 'deny');
   }
 
-  /** What arrives on a connection stopped being HTTP. */
-  #failed(socket: Duplex, reply: Reply): boolean {
+  /** What arrives on a connection stopped being HTTP. What came before is still answered, and in order. */
+  #failed(socket: Duplex, reply: Reply): void {
     const exchange = this.#exchanges.get(socket);
-    if (exchange === undefined || exchange.res.writableFinished) return false;
-    if (endLinger(exchange.res)) return true;
-    if (exchange.over) socket.destroy();
+    if (exchange === undefined || exchange.res.closed) refuse(socket, reply);
+    else if (endLinger(exchange.res)) return;
+    // The broken request came after this one.
+    else if (exchange.req.complete) exchange.res.once('close', () => refuse(socket, reply));
+    else if (exchange.over) socket.destroy();
     else exchange.send(reply);
-    return true;
   }
 
   async drain(limitMs: number): Promise<void> {

@@ -9,8 +9,9 @@ import type { RawHeaders } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
 import { passedThrough, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import { malformed, problem, replyBytes, type Reply } from './answer.ts';
+import { malformed, problem, type Reply } from './answer.ts';
 import { fieldPairs, writeHead, type Exchange } from './exchange.ts';
+import { refuse, replyBytes } from './refusal.ts';
 import { unreachable, type Upstream, type Upstreams } from './upstreams.ts';
 
 /** Free connections to a callee are closed before a callee with Node's default (5 s) closes them under a request, ms. */
@@ -25,6 +26,8 @@ interface Passage {
   readonly exchange: Exchange;
   readonly upstream: Upstream;
   proxyReq: ClientRequest | undefined;
+  /** The callee's answer is complete. */
+  answered: boolean;
 }
 
 export interface PassthroughOptions {
@@ -84,14 +87,16 @@ export class Passthrough {
     }
     const startedAt = performance.now();
     const done = this.#begin(upstream);
+    const passage: Passage = { exchange, upstream, proxyReq: undefined, answered: false };
     res.once('close', () => {
       done();
+      // Also where the caller was refused in the middle of its body: http-proxy-3 sees a finished answer then.
+      if (!passage.answered) passage.proxyReq?.destroy();
       if (!passedThrough.hasSubscribers) return;
       const { method } = exchange;
       const { host, target } = address;
       passedThrough.publish({ host, method, target, status: res.statusCode, ms: performance.now() - startedAt });
     });
-    const passage: Passage = { exchange, upstream, proxyReq: undefined };
     this.#passages.set(req, passage);
     if (body === undefined && facts.transferEncoding !== undefined) {
       // Before http-proxy-3 pipes, so that the trailers are there when it ends the request.
@@ -106,7 +111,7 @@ export class Passthrough {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, address: Addressed, facts: RequestFacts): void {
     const upstream = this.#options.upstreams().of(address);
     if (upstream === undefined || this.#isLoop(upstream, facts)) {
-      socket.end(replyBytes(upstream === undefined ? malformed('The request names no host.') : loop(upstream)));
+      refuse(socket, upstream === undefined ? malformed('The request names no host.') : loop(upstream));
       return;
     }
     const done = this.#begin(upstream);
@@ -175,6 +180,7 @@ export class Passthrough {
       return;
     }
     proxyRes.once('end', () => {
+      passage.answered = true;
       if (chunked && proxyRes.rawTrailers.length > 0) res.addTrailers(fieldPairs(proxyRes.rawTrailers));
     });
     // Half an answer must not look like a whole one.

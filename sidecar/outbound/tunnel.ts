@@ -1,33 +1,27 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { malformed, problem, replyBytes } from './answer.ts';
 import { parseAuthority } from '../http/authority.ts';
+import { malformed, problem } from './answer.ts';
+import { refuse } from './refusal.ts';
 import { unreachable, type Upstreams } from './upstreams.ts';
 
 /**
  * Opens a tunnel for CONNECT (RFC 9110 §9.3.6): bytes both ways, unread. `hosts` says where a host really is.
  * @param target the request target, `host:port`
  * @param denies only hosts named in `hosts` may be reached
- * @returns the callee's socket; undefined where the request was refused
  */
-export function openTunnel(
-  target: string,
-  socket: Duplex,
-  head: Buffer,
-  upstreams: Upstreams,
-  denies: boolean,
-): Socket | undefined {
+export function openTunnel(target: string, socket: Duplex, head: Buffer, upstreams: Upstreams, denies: boolean): void {
   const authority = parseAuthority(target);
   if (authority?.port === undefined) {
-    socket.end(replyBytes(malformed(`CONNECT takes host:port, not "${target}".`)));
-    return undefined;
+    refuse(socket, malformed(`CONNECT takes host:port, not "${target}".`));
+    return;
   }
   const { host, port } = authority;
   const configured = upstreams.configured(host, port);
   if (denies && configured === undefined) {
     const detail = `No tunnel to ${host}:${port}: outbound.unmatched is deny, and the host is not under outbound.hosts.`;
-    socket.end(replyBytes(problem('not-routed', { detail })));
-    return undefined;
+    refuse(socket, problem('not-routed', { detail }));
+    return;
   }
   const upstream = configured ?? { protocol: 'http:', hostname: host, port, basePath: '' };
   const name = upstream.hostname.replace(/^\[(.*)\]$/, '$1');
@@ -42,10 +36,9 @@ export function openTunnel(
   });
   peer.on('error', (error) => {
     if (isOpen) socket.destroy();
-    else socket.end(replyBytes(problem('upstream-unreachable', unreachable(upstream, error))));
+    else refuse(socket, problem('upstream-unreachable', unreachable(upstream, error)));
   });
   // What one side closed the other side cannot go on with.
   peer.once('close', () => isOpen && socket.end());
   socket.once('close', () => peer.destroy());
-  return peer;
 }

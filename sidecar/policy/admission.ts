@@ -17,7 +17,8 @@ export function refusingLimit(
   limits: OutboundConfig['limits'],
   more: { readonly calls: 0 | 1; readonly bytes: number },
 ): 'held' | 'heldBytes' | undefined {
-  if (load.held + more.calls > limits.held) return 'held';
+  // After a reload more may be held than now would be let in: those stay.
+  if (more.calls > 0 && load.held + more.calls > limits.held) return 'held';
   if (more.bytes > 0 && load.heldBytes + more.bytes > limits.heldBytes) return 'heldBytes';
   return undefined;
 }
