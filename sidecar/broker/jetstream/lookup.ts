@@ -100,13 +100,7 @@ export class Lookup {
       const manager = await this.#streams.manager();
       return await manager.streams.deleteMessage(stream, seq, false);
     } catch (error) {
-      if (
-        isApiError(error, JetStreamApiCodes.StreamNotFound) ||
-        isApiError(error, NO_MESSAGE) ||
-        isApiError(error, SEQUENCE_GONE)
-      ) {
-        return false;
-      }
+      if (isGone(error)) return false;
       throw new BrokerUnavailable(`deleting from ${stream}: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -125,6 +119,14 @@ export class Lookup {
 
 const NO_MESSAGE = 10037;
 const SEQUENCE_GONE = 10043;
+/** Any failure of a deletion, told apart by its text only: "no message found", "deleted message", "stream store EOF". */
+const DELETE_FAILED = 10057;
+
+/** Whether a deletion failed because there is nothing to delete. */
+function isGone(error: unknown): boolean {
+  if (isApiError(error, DELETE_FAILED)) return /no message found|deleted message|EOF/i.test((error as Error).message);
+  return [JetStreamApiCodes.StreamNotFound, NO_MESSAGE, SEQUENCE_GONE].some((code) => isApiError(error, code));
+}
 
 function read(reply: Msg): Stored | undefined {
   const { headers } = reply;

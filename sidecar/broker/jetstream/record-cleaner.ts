@@ -14,6 +14,7 @@ const AT_ONCE = 16;
 export class RecordCleaner {
   readonly #context: Context;
   readonly #service: string;
+  readonly #keep: number;
   readonly #due: { seq: number; at: number }[] = [];
   #head = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -21,15 +22,17 @@ export class RecordCleaner {
   #sweeping = false;
   #closed = false;
 
-  constructor(context: Context, service: string) {
+  /** @param keep how long a record outlives its call, ms */
+  constructor(context: Context, service: string, keep = KEEP) {
     this.#context = context;
     this.#service = service;
+    this.#keep = keep;
   }
 
   /** Plans the deletion of a record by its sequence. */
   add(seq: number): void {
     if (this.#closed) return;
-    this.#due.push({ seq, at: performance.now() + KEEP });
+    this.#due.push({ seq, at: performance.now() + this.#keep });
     this.#timer ??= setInterval(() => {
       this.#tick().catch(this.#context.report);
     }, TICK);
