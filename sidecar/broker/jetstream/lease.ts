@@ -131,9 +131,9 @@ export class JetStreamLease implements Lease {
 
   async release(): Promise<void> {
     this.#mustBeLive('release');
-    const { started: _, ...ended } = this.progress;
-    // Without this record the delivery would count as an attempt that nobody accounted for, and a recorded start as one made.
-    await this.#write(ended, this.#deliveries);
+    // As it was before this delivery: a start of our own is taken back, while one that a dead sidecar left must stay. Without
+    // this record the delivery would count as an attempt that nobody accounted for.
+    await this.#write(this.progress, this.#deliveries);
     this.#giveBack(this.#withdrawn ? LOOK_AGAIN : 0);
   }
 
