@@ -16,6 +16,7 @@ import { answerControl, ask, type ControlReply, type ControlRequest } from './co
 import { readDelivery, type Delivery } from './delivery.ts';
 import { header, recordHeaders } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
+import { ForgottenActions } from './forgotten.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
 import { RecordCleaner } from './record-cleaner.ts';
@@ -55,6 +56,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #pull: Pull;
   readonly #overdue: OverdueWatch;
   readonly #cleaner: RecordCleaner;
+  readonly #forgotten: ForgottenActions;
   readonly #inHand = new Map<string, JetStreamLease>();
   readonly #settled = new Set<string>();
   readonly #suspicious = new Map<string, number>();
@@ -89,6 +91,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     // Taking starts paused, and deadlines pass from the first moment on.
     this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
+    this.#forgotten = new ForgottenActions(context, service, CONSUMER);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
       connection.onUp(() => {
@@ -379,6 +382,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     clearInterval(this.#extension);
     this.#overdue.stop();
     this.#cleaner.close();
+    this.#forgotten.close();
     this.#pull.close();
     for (const stop of this.#stops) stop();
   }
