@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/config.ts';
 import { malformed, type Reply } from './answer.ts';
@@ -32,6 +32,7 @@ export class Listener {
   readonly #detached = new Set<Duplex>();
   /** Connections that the parser gave up on; it says so again for whatever arrives later. */
   readonly #failed = new WeakSet<Duplex>();
+  readonly #connections = new Set<Socket>();
   #closed: Promise<void> | undefined;
 
   constructor(name: string, address: ListenAddress, handlers: ListenerHandlers) {
@@ -49,6 +50,10 @@ export class Listener {
       shouldUpgradeCallback: (req: IncomingMessage) => handlers.upgrades(req),
     };
     this.#server = createServer(options, (req, res) => handlers.request(req, res, false));
+    this.#server.on('connection', (socket: Socket) => {
+      this.#connections.add(socket);
+      socket.once('close', () => this.#connections.delete(socket));
+    });
     // Every field counts: a header that the library dropped would be one that the callee never sees.
     this.#server.maxHeadersCount = 0;
     this.#server.on('checkContinue', (req, res) => handlers.request(req, res, true));
@@ -108,7 +113,11 @@ export class Listener {
 
   /** Takes no new connections and closes idle ones; resolves when the last one is closed. */
   async stopListening(): Promise<void> {
-    if (this.#server.listening) this.#closed = new Promise((resolve) => this.#server.close(() => resolve()));
+    if (this.#server.listening) {
+      this.#closed = new Promise((resolve) => this.#server.close(() => resolve()));
+      // To node:http a connection that has never carried a request is not idle.
+      for (const socket of this.#connections) if (socket.bytesRead === 0) socket.destroy();
+    }
     await this.#closed;
   }
 

@@ -122,10 +122,10 @@ class OutboundSide implements Outbound {
   async #listen(config: OutboundConfig): Promise<void> {
     const wanted = new Map<string, { name: string; listen: ListenAddress; host: string | undefined }>();
     if (config.listen !== undefined) {
-      wanted.set(keyOf(config.listen), { name: 'outbound.listen', listen: config.listen, host: undefined });
+      wanted.set(keyOf(config.listen, 'listen'), { name: 'outbound.listen', listen: config.listen, host: undefined });
     }
     for (const { listen, host } of config.ports) {
-      wanted.set(keyOf(listen), { name: `outbound.ports for ${host}`, listen, host });
+      wanted.set(keyOf(listen, host), { name: `outbound.ports for ${host}`, listen, host });
     }
     const added = new Map<string, Opened>();
     try {
@@ -282,8 +282,9 @@ function lineOf(req: IncomingMessage): { method: string; target: string; minorVe
   return { method: req.method ?? '', target: req.url ?? '', minorVersion: req.httpVersionMinor };
 }
 
-function keyOf({ host, port }: ListenAddress): string {
-  return `${host}:${port}`;
+/** What makes two listeners the same one; port 0 is another free port for each. */
+function keyOf({ host, port }: ListenAddress, use: string): string {
+  return port === 0 ? `${host}:0 ${use}` : `${host}:${port}`;
 }
 
 function sentence(text: string): string {
