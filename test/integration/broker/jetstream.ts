@@ -98,7 +98,7 @@ export function sampleAction(id: string, different: Partial<ActionEvent> = {}): 
   };
 }
 
-export function sampleAnswer(text = 'paid'): Answer {
+function sampleAnswer(text = 'paid'): Answer {
   return { status: 201, reason: 'Created', headers: ['X-A', '1'], trailers: [], body: Buffer.from(text) };
 }
 
