@@ -1,7 +1,7 @@
 import { headers as newHeaders } from '@nats-io/transport-node';
 import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../../model/call.ts';
 import { CallIds, isCallId, newInstanceTag, readCallId, serviceHint } from '../../model/call-id.ts';
-import { decodeAction, decodeResponse } from '../../model/codec.ts';
+import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/codec.ts';
 import type { AwaitedResponse, CallActivity, CallerLog, FoundCall, Stored } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { storeAction } from './action-log.ts';
@@ -53,10 +53,28 @@ export class JetStreamCallerLog implements CallerLog {
 
   async store(action: ActionEvent): Promise<Stored> {
     if (action.round > 1) this.#awaited.expectRound(action.id, action.round);
+    else if (action.keyed) {
+      const unknown = await this.#unknownOutcome(action);
+      if (unknown !== undefined) return { kind: 'finished', response: unknown };
+    }
     const result = await storeAction(this.#context, action);
     // Nobody else makes the id of a call without a key, so what was there before is an earlier send of ours.
     if (result === 'stored' || !action.keyed) return { kind: 'accepted' };
     return await this.#already(action);
+  }
+
+  /**
+   * A letter outlives the answer under its key, and as long as it lies there nobody knows whether the call was carried out: the key
+   * must not start it again.
+   */
+  async #unknownOutcome({ service, id }: ActionEvent): Promise<ResponseEvent | undefined> {
+    const { lookup, subjects } = this.#context;
+    const stored = await lookup.last(subjects.deadStream(), subjects.dead(service, this.#caller, id), false);
+    if (stored === undefined) return undefined;
+    const { action, reason, history, diedAt } = decodeDeadLetter(stored.data);
+    if (reason !== 'outcome-unknown') return undefined;
+    const { fingerprint } = action;
+    return { call: factsOf(action), outcome: reason, fingerprint, attempts: history, finishedAt: diedAt };
   }
 
   /** The key is taken: by a call that is open, or by one that finished in the meantime. */

@@ -133,7 +133,7 @@ export class JetStreamLease implements Lease {
     this.#mustBeLive('release');
     // As it was before this delivery: a start of our own is taken back, while one that a dead sidecar left must stay. Without
     // this record the delivery would count as an attempt that nobody accounted for.
-    await this.#write(this.progress, this.#deliveries);
+    await this.#write(this.progress, this.#deliveries - this.unaccounted);
     this.#giveBack(this.#withdrawn ? LOOK_AGAIN : 0);
   }
 

@@ -7,6 +7,8 @@ const RESEND_AFTER = 2_000;
 /** Pause before a message that the server refused for now is sent again, ms. */
 const RETRY_AFTER = 250;
 const SWEEP = 250;
+/** From so many sends on that no stream took, there is none. */
+const SENDS_WITHOUT_STREAM = 4;
 const STOPPING = 'the sidecar is stopping';
 
 /** Error codes of the JetStream API that decide; all others are passing trouble. */
@@ -168,9 +170,9 @@ export class Publisher {
     entry.ensureStream().then(
       () => {
         if (this.#pending.get(token) !== entry) return;
-        entry.notBefore = performance.now() + (entry.sends > 1 ? RETRY_AFTER : 0);
-        // One more try right away; the second time the refusal counts.
+        // A stream that was just made may not listen yet, so the refusal counts only when it lasts.
         if (entry.sends === 1) this.#send(token, entry);
+        else if (entry.sends < SENDS_WITHOUT_STREAM) entry.notBefore = performance.now() + RETRY_AFTER;
         else this.#again(token, entry, new Error(`no stream takes ${entry.subject}`));
       },
       (error: Error) => this.#again(token, entry, error),

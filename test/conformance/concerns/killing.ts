@@ -277,10 +277,14 @@ export function killing(candidate: Candidate): void {
             : givenUp(action, 'outcome-unknown', progress);
         await hands.finish(lease, response);
       };
+      let finished = 0;
       for (;;) {
         const { waiting } = await hands.taking.backlog();
         if (waiting === 0) break;
+        // What is settled may still be counted for a moment, so the next call need not come.
+        if (hands.came.length === finished) continue;
         await finish();
+        finished++;
       }
       const told = new Map(
         children

@@ -27,7 +27,12 @@ test('a sidecar keeps its ports over kill -9 and over SIGTERM', async () => {
 
 test('a sidecar that cannot start says why', async () => {
   await using taken = await startUpstream({ status: 503 });
-  const config = { service: 'orders', broker: 'nats://127.0.0.1:1', outbound: {}, admin: { listen: `127.0.0.1:${taken.port}` } };
+  const config = {
+    service: 'orders',
+    broker: 'nats://127.0.0.1:1',
+    outbound: {},
+    admin: { listen: `127.0.0.1:${taken.port}` },
+  };
   await expect(startSidecar(config)).rejects.toThrow(/sidecar of orders has ended \(exit code 1\)/);
 });
 
