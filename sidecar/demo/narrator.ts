@@ -6,7 +6,7 @@ const marks: Record<Mark, string> = { chapter: '==', event: '--', fault: '!!', c
 const styles = { chapter: 'bold', event: 'reset', fault: 'yellow', check: 'green', failure: 'red' } as const;
 
 /** Something that the story promised did not happen. */
-export class BrokenPromise extends Error {
+class BrokenPromise extends Error {
   override readonly name = 'BrokenPromise';
 }
 
