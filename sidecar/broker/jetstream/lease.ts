@@ -1,10 +1,10 @@
-import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
+import { isDeadLetter, type ActionEvent, type Progress, type ResponseEvent } from '../../model/call.ts';
 import { decodeProgress, decodeResponse, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import type { Lease } from '../port.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
 import { endsRound } from './precedence.ts';
-import { insist, storeResponse } from './settlement.ts';
+import { dropDeadLetter, insist, storeResponse } from './settlement.ts';
 
 /** Pause before a call that another sidecar may be dealing with is looked at again, ms. */
 export const LOOK_AGAIN = 1_000;
@@ -139,7 +139,11 @@ export class JetStreamLease implements Lease {
 
   async finish(response: ResponseEvent): Promise<void> {
     this.#mustBeLive('finish');
-    await storeResponse(this.#context, this.action, response);
+    const winner = await storeResponse(this.#context, this.action, response);
+    // A sidecar that died between the letter and its response left a letter for a call that is answered now after all.
+    const hasPast = this.#deliveries > 1 || this.#record > 0;
+    if (winner === 'ours' && hasPast && !isDeadLetter(response.outcome))
+      await dropDeadLetter(this.#context, this.action);
     this.#end(ackBody.ack, true);
   }
 
