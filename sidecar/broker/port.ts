@@ -86,8 +86,9 @@ export interface CallerLog {
    * Stores an action event unless its call is already known.
    *
    * `accepted`: stored now, and durable. `open`: the same id (and round, or a later one) is stored and not finished.
-   * `finished`: it has a response event. For `action.round > 1` the response of an earlier round does not count as
-   * finished, and the dead letter that the earlier round left is removed.
+   * `finished`: it has a response event. For `action.round > 1` an outcome that Holdline itself gave an earlier round
+   * does not count as finished (a real answer or a cancellation of any round does), and the dead letter that the
+   * earlier round left is removed.
    *
    * Where the broker went away between the write and its acknowledgement the promise stays pending until the
    * connection is back and the truth is known; it is never rejected then.
@@ -199,7 +200,10 @@ export interface Lease {
   /** Gives the call back until `until` (ms since the epoch), remembering `progress`. Resolves when stored. */
   postpone(progress: Progress, until: number): Promise<void>;
 
-  /** Gives the call back at once for any instance: nothing was sent, and a start that was recorded is taken back. */
+  /**
+   * Gives the call back at once for any instance: nothing was sent under this lease, and a start that it recorded is
+   * taken back. What an instance that is gone left on record stays on record.
+   */
   release(): Promise<void>;
 
   /**

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, watch, writeSync, type FSWatcher } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync, watch, writeSync, type FSWatcher } from 'node:fs';
 
 /**
  * Tells the other processes that something was committed. A file next to the database is written to *after* each
@@ -39,6 +39,14 @@ export class Bell {
     }
   }
 
+  /** Where somebody has deleted or replaced the file, everyone must meet at the new one. To be called now and then. */
+  check(): void {
+    if (this.#fd === undefined || fstatSync(this.#fd).ino === statSync(this.#path, { throwIfNoEntry: false })?.ino)
+      return;
+    this.close();
+    this.#open();
+  }
+
   close(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
@@ -57,18 +65,8 @@ export class Bell {
   }
 
   #watch(): void {
-    const watcher = watch(this.#path, (event) => {
-      if (event === 'rename') this.#reopen(watcher);
-      this.#onRing();
-    });
+    const watcher = watch(this.#path, () => this.#onRing());
     watcher.on('error', (error) => this.#onProblem(error));
     this.#watcher = watcher;
-  }
-
-  /** Somebody deleted or replaced the file: everyone must meet at the new one. */
-  #reopen(watcher: FSWatcher): void {
-    if (this.#watcher !== watcher) return;
-    this.close();
-    this.#open();
   }
 }

@@ -17,7 +17,7 @@ export interface DatabaseOptions {
   readonly file: string;
   /** The file grows no further than this, bytes; absent: until the disk is full. */
   readonly maxBytes?: number | undefined;
-  /** For tests: other steps than this version's. */
+  /** The migrations; default: those of this version. */
   readonly steps?: readonly string[];
 }
 
@@ -53,8 +53,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
   }
 }
 
-/** The version that a file has; 0 for an empty one. */
-export function versionOf(db: DatabaseSync): number {
+function versionOf(db: DatabaseSync): number {
   return number(db, 'PRAGMA user_version');
 }
 
@@ -112,6 +111,9 @@ function explain(file: string, error: unknown): string {
       return `${file} has been locked by another process for ${openingLimitMs / 1000} s`;
     case 'full':
       return `${file} cannot be written, the disk is full: ${message}`;
+    case 'disk':
+    case 'outgrown':
+    case 'other':
     default:
       return `${file} cannot be opened: ${message}`;
   }

@@ -5,8 +5,16 @@ export class DatabaseRefused extends Error {
   override readonly name = 'DatabaseRefused';
 }
 
+/** A newer Holdline has changed the tables while this one had them open: whatever it wrote now could be wrong. */
+export class DatabaseOutgrown extends Error {
+  override readonly name = 'DatabaseOutgrown';
+  constructor(version: number) {
+    super(`the tables have version ${version} now, made by a newer Holdline; this process must be replaced by it`);
+  }
+}
+
 /** What a failure of SQLite means for the one who asked (https://www.sqlite.org/rescode.html, primary codes). */
-export type Failure = 'busy' | 'full' | 'not-a-database' | 'corrupt' | 'disk' | 'other';
+export type Failure = 'busy' | 'full' | 'not-a-database' | 'corrupt' | 'disk' | 'outgrown' | 'other';
 
 const primaryCodes: Readonly<Record<number, Failure>> = {
   5: 'busy',
@@ -21,6 +29,7 @@ const primaryCodes: Readonly<Record<number, Failure>> = {
 
 /** Classifies anything that was thrown by `node:sqlite`; what did not come from there is `other`. */
 export function failureOf(error: unknown): Failure {
+  if (error instanceof DatabaseOutgrown) return 'outgrown';
   if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return 'other';
   return primaryCodes[error.errcode & 0xff] ?? 'other';
 }

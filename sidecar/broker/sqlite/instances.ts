@@ -66,7 +66,7 @@ export class Instances {
 
   /** Deletes the lock file of an instance that is gone. */
   bury(token: string): void {
-    removeLock(lockFile(this.#file, token));
+    rmSync(lockFile(this.#file, token), { force: true });
   }
 
   /** Deletes lock files that a process left behind which died between making one and registering. */
@@ -74,13 +74,16 @@ export class Instances {
     const prefix = `${basename(this.#file)}-live-`;
     const known = new Set(this.#sql.tokens.all().map((row) => row['token'] as string));
     for (const name of readdirSync(dirname(this.#file))) {
-      if (!name.startsWith(prefix) || name.endsWith('-journal')) continue;
+      if (!name.startsWith(prefix)) continue;
       const path = join(dirname(this.#file), name);
       const age = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? now);
-      if (!known.has(name.slice(prefix.length)) && age > strayAge && !isLocked(path)) removeLock(path);
+      if (!known.has(name.slice(prefix.length)) && age > strayAge && !isLocked(path)) rmSync(path, { force: true });
     }
   }
 }
+
+// A database that nobody refers to is closed by the garbage collector, and its lock would be gone.
+const held = new Set<LifeLock>();
 
 /** The sign that this instance lives; it holds until it is released or the process ends. */
 export class LifeLock {
@@ -91,12 +94,15 @@ export class LifeLock {
   constructor(file: string) {
     this.#path = lockFile(file, this.token);
     this.#db = new DatabaseSync(this.#path);
-    this.#db.exec('BEGIN EXCLUSIVE');
+    // Nothing is ever written, so the rollback journal that a transaction begins with need not be a file.
+    this.#db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+    held.add(this);
   }
 
   release(): void {
+    held.delete(this);
     this.#db.close();
-    removeLock(this.#path);
+    rmSync(this.#path, { force: true });
   }
 }
 
@@ -117,11 +123,6 @@ function isLocked(path: string): boolean {
   } finally {
     db?.close();
   }
-}
-
-function removeLock(path: string): void {
-  rmSync(path, { force: true });
-  rmSync(`${path}-journal`, { force: true });
 }
 
 const statements = {

@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { BrokerUnavailable } from '../port.ts';
 import { Bell } from './bell.ts';
 import { read, write } from './commands.ts';
-import { openDatabase, versionOf } from './database.ts';
+import { openDatabase } from './database.ts';
 import { failureOf, unavailable } from './failure.ts';
 import { GroupCommit } from './group-commit.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -10,7 +10,6 @@ import { Instances } from './instances.ts';
 import { Ledger } from './ledger.ts';
 import { Membership } from './membership.ts';
 import { effectOf, type FromThread, type Notice, type Request, type ThreadOptions, type ToThread } from './protocol.ts';
-import { migrations } from './schema.ts';
 import { SizeLimit } from './size-limit.ts';
 import { Takers } from './takers.ts';
 import { Transactions } from './transaction.ts';
@@ -218,10 +217,7 @@ export class Keeper {
 
   /** The regular look: for lost rings, the dead, the overdue and the expired. */
   #lookAfter(): void {
-    if (versionOf(this.#db) > migrations.length) {
-      this.#outgrown();
-      return;
-    }
+    this.#bell.check();
     const done = this.#housekeeping.run(Date.now(), this.#health.detail !== undefined);
     if (done.wrote) this.#setHealth({ connected: true });
     if (done.news) this.#bell.ring();
@@ -236,24 +232,22 @@ export class Keeper {
     this.#lookAfter();
   }
 
-  /** A newer Holdline has changed the tables under us: whatever this one wrote could be wrong. */
-  #outgrown(): void {
-    const detail = `${this.#options.file} now belongs to a newer Holdline; this process must be replaced by it`;
-    if (this.#health.connected) this.#problem(new Error(detail));
-    this.#setHealth({ connected: false, detail });
-  }
-
   #refuse({ n }: Request, error: unknown): void {
     const { message, retryAfter } = error instanceof BrokerUnavailable ? error : unavailable(this.#options.file, error);
     this.#tell({ kind: 'failed', n, message, retryAfter });
   }
 
   #failed(error: unknown): void {
-    this.#problem(error instanceof Error ? error : new Error(String(error)));
     const failure = failureOf(error);
-    if (failure === 'busy' || failure === 'other') return;
+    if (failure === 'busy' || failure === 'other') {
+      this.#problem(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    const detail = unavailable(this.#options.file, error).message;
+    // What fails goes on failing at each retry; it is told once.
+    if (detail !== this.#health.detail) this.#problem(new Error(detail));
     // A full file still reads and answers; the others mean that nothing can be relied on.
-    this.#setHealth({ connected: failure === 'full', detail: unavailable(this.#options.file, error).message });
+    this.#setHealth({ connected: failure === 'full', detail });
   }
 
   #problem(error: Error): void {

@@ -25,6 +25,7 @@ export class DatabaseThread {
   readonly #options: ThreadOptions;
   readonly #onNews: (news: News) => void;
   readonly #onReplaced: () => void;
+  readonly #spawn: (options: ThreadOptions) => Worker;
   readonly #pending = new Map<number, Pending>();
   #outbox: ToThread[] = [];
   #flush: NodeJS.Immediate | undefined;
@@ -34,7 +35,13 @@ export class DatabaseThread {
   #next = 1;
   #state: 'open' | 'closing' | 'closed' = 'open';
 
-  private constructor(options: ThreadOptions, onNews: (news: News) => void, onReplaced: () => void) {
+  private constructor(
+    options: ThreadOptions,
+    onNews: (news: News) => void,
+    onReplaced: () => void,
+    spawn: (options: ThreadOptions) => Worker,
+  ) {
+    this.#spawn = spawn;
     this.#options = options;
     this.#onNews = onNews;
     this.#onReplaced = onReplaced;
@@ -48,8 +55,9 @@ export class DatabaseThread {
     options: ThreadOptions,
     onNews: (news: News) => void,
     onReplaced: () => void,
+    spawn = spawnThread,
   ): Promise<DatabaseThread> {
-    const thread = new DatabaseThread(options, onNews, onReplaced);
+    const thread = new DatabaseThread(options, onNews, onReplaced, spawn);
     await thread.#start();
     return thread;
   }
@@ -131,10 +139,7 @@ export class DatabaseThread {
 
   #start(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-        name: 'holdline-database',
-        workerData: this.#options,
-      });
+      const worker = this.#spawn(this.#options);
       let failure: Error | undefined;
       worker.on('message', (messages: FromThread[]) => {
         for (const message of messages) {
@@ -196,6 +201,11 @@ export class DatabaseThread {
     for (const { request } of this.#pending.values()) this.#post(again(request));
     this.#onReplaced();
   }
+}
+
+/** Starts a database thread as a worker thread. */
+export function spawnThread(options: ThreadOptions): Worker {
+  return new Worker(new URL('./worker.ts', import.meta.url), { name: 'holdline-database', workerData: options });
 }
 
 /** What may have been done already must not be taken for somebody else's doing. */

@@ -1,6 +1,6 @@
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { sleepSync } from './database.ts';
-import { failureOf } from './failure.ts';
+import { DatabaseOutgrown, failureOf } from './failure.ts';
 
 /** How long a transaction waits for the write lock before it fails as busy, ms. */
 const lockLimitMs = 5_000;
@@ -10,18 +10,23 @@ const lockRetryMs = 0.15;
 /** Runs transactions that hold the write lock from their start, so that what they read stays true until they commit. */
 export class Transactions {
   readonly #db: DatabaseSync;
+  readonly #version: StatementSync;
+  readonly #knownVersion: number;
   #synced = true;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
     // All waiting is done below.
     db.exec('PRAGMA busy_timeout = 0');
+    this.#version = db.prepare('PRAGMA user_version');
+    this.#knownVersion = this.#versionNow();
   }
 
   /**
    * Runs `body` and commits.
    * @param durable whether the commit is on the disk when this returns; otherwise it survives any process, but not a
    *   power loss. Asked before each try of the write lock, so that it may answer for what has come in meanwhile.
+   * @throws {DatabaseOutgrown} a newer Holdline has changed the tables
    * @throws what `body` throws, or what SQLite throws; nothing is written then
    */
   run<T>(durable: () => boolean, body: () => T): T {
@@ -29,7 +34,10 @@ export class Transactions {
       this.#sync(durable());
       this.#db.exec('BEGIN IMMEDIATE');
     });
-    return this.#end(body);
+    return this.#end(() => {
+      this.#expectKnownTables();
+      return body();
+    });
   }
 
   /**
@@ -53,6 +61,15 @@ export class Transactions {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
+  }
+
+  #expectKnownTables(): void {
+    const version = this.#versionNow();
+    if (version !== this.#knownVersion) throw new DatabaseOutgrown(version);
+  }
+
+  #versionNow(): number {
+    return this.#version.get()?.['user_version'] as number;
   }
 
   #sync(durable: boolean): void {
