@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Door, lookUp, type Result, send } from './exchange.ts';
+import { cancel, type Door, lookUp, type Result, send } from './exchange.ts';
 import { type Invoke, readHistory, record } from './history.ts';
 import { type Task, taskOf } from './workload.ts';
 
@@ -94,6 +94,7 @@ class Caller {
       if (result.kind === 'answered') return onSent();
       if (result.kind === 'accepted' && (key === undefined || Math.random() < 0.5)) {
         onSent();
+        if (task.work === 'cancelled') await this.#cancel(token, result.call);
         return this.#poll(token, result.call);
       }
       const again = key !== undefined || (result.kind === 'refused' && task.order !== undefined);
@@ -131,6 +132,13 @@ class Caller {
       record(file, { type: kind, at, token, exchange, ...facts } as Parameters<typeof record>[1]);
     }
     return result;
+  }
+
+  async #cancel(token: string, call: string): Promise<void> {
+    await pause(Math.random() * 1_000);
+    const door = this.#door();
+    if ((await cancel(call, door)) === 'otherwise') return;
+    record(this.#options.file, { type: 'cancelled', at: Date.now(), token, via: door.name, call });
   }
 
   async #poll(token: string, call: string): Promise<void> {

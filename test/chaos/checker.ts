@@ -20,6 +20,8 @@ export interface Counts {
   readonly executed: number;
   /** Idempotent calls that were executed more than once, as they may be. */
   readonly repeated: number;
+  /** Calls that a caller was told are cancelled. */
+  readonly cancelled: number;
   readonly doubled: number;
   readonly lost: number;
   readonly deadLetters: Readonly<Record<string, number>>;
@@ -47,8 +49,8 @@ function count({ intents, calls }: Evidence, violations: readonly Violation[]): 
   const sum = (of: (intent: (typeof all)[number]) => number) => all.reduce((total, intent) => total + of(intent), 0);
   const known = [...calls.values()].filter(({ accepted, answered }) => accepted.length + answered.length > 0);
   const deadLetters: Record<string, number> = {};
-  for (const { letter } of calls.values()) {
-    if (letter !== undefined) deadLetters[letter] = (deadLetters[letter] ?? 0) + 1;
+  for (const { letters } of calls.values()) {
+    for (const letter of new Set(letters)) deadLetters[letter] = (deadLetters[letter] ?? 0) + 1;
   }
   const executions = ({ attempted }: (typeof all)[number]) => attempted.filter(({ executed }) => executed).length;
   const broken = (rule: RuleName) => violations.filter((violation) => violation.rule === rule).length;
@@ -62,6 +64,7 @@ function count({ intents, calls }: Evidence, violations: readonly Violation[]): 
     executed: sum(executions),
     repeated: all.filter((intent) => intent.invokes.some(({ idempotent }) => idempotent) && executions(intent) > 1)
       .length,
+    cancelled: known.filter(({ cancelled }) => cancelled.length > 0).length,
     doubled: broken('doubled'),
     lost: broken('lost'),
     deadLetters,

@@ -24,7 +24,12 @@ export interface Call {
   readonly missing: number[];
   /** When an operator replayed its dead letter. */
   readonly replayed: number[];
-  letter?: string;
+  /** When a caller was told that it is cancelled. */
+  readonly cancelled: number[];
+  /** Every dead letter that it has been. */
+  readonly letters: string[];
+  /** The dead letter that it is. */
+  letter: string | undefined;
   listed?: Listed;
 }
 
@@ -33,8 +38,16 @@ export interface Evidence {
   readonly intents: ReadonlyMap<string, Intent>;
   readonly calls: ReadonlyMap<string, Call>;
   readonly crashes: readonly { readonly part: string; readonly detail: string }[];
-  /** When processes were frozen, ms since the epoch. */
-  readonly frozen: readonly { readonly from: number; readonly to: number }[];
+  readonly faults: readonly PlayedFault[];
+}
+
+/** A fault as it was played; ms since the epoch. */
+export interface PlayedFault {
+  readonly name: string;
+  readonly target: string;
+  readonly from: number;
+  /** Infinity where the history ends before it. */
+  to: number;
 }
 
 /** Gathers a history. @param history in the order of time */
@@ -42,8 +55,7 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
   const intents = new Map<string, Intent>();
   const calls = new Map<string, Call>();
   const crashes: { part: string; detail: string }[] = [];
-  const frozen: { from: number; to: number }[] = [];
-  const freezing = new Map<string, number>();
+  const faults: PlayedFault[] = [];
 
   const intentOf = (token: string): Intent => {
     const known = intents.get(token);
@@ -56,7 +68,18 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
   const callOf = (id: string, token?: string): Call => {
     let call = calls.get(id);
     if (!call) {
-      call = { id, tokens: new Set(), accepted: [], answered: [], attempted: [], missing: [], replayed: [] };
+      call = {
+        id,
+        tokens: new Set(),
+        accepted: [],
+        answered: [],
+        attempted: [],
+        missing: [],
+        replayed: [],
+        cancelled: [],
+        letters: [],
+        letter: undefined,
+      };
       calls.set(id, call);
     }
     if (token !== undefined) {
@@ -88,15 +111,20 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
       case 'missing':
         callOf(event.call, event.token).missing.push(event.at);
         break;
+      case 'cancelled':
+        callOf(event.call, event.token).cancelled.push(event.at);
+        break;
       case 'attempted':
         intentOf(event.token).attempted.push(event);
         callOf(event.call, event.token).attempted.push(event);
         break;
       case 'replayed':
         callOf(event.call).replayed.push(event.at);
+        callOf(event.call).letter = undefined;
         break;
       case 'letter':
         callOf(event.call).letter = event.reason;
+        callOf(event.call).letters.push(event.reason);
         break;
       case 'listed':
         callOf(event.call).listed = event;
@@ -105,19 +133,18 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
         crashes.push(event);
         break;
       case 'fault':
-        if (event.name !== 'pause') break;
         if (event.phase === 'begin') {
-          freezing.set(event.target, event.at);
+          faults.push({ name: event.name, target: event.target, from: event.at, to: Number.POSITIVE_INFINITY });
         } else {
-          frozen.push({ from: freezing.get(event.target) ?? event.at, to: event.at });
-          freezing.delete(event.target);
+          const played = faults.findLast(({ name, target }) => name === event.name && target === event.target);
+          if (played) played.to = event.at;
         }
         break;
       default:
         event satisfies never;
     }
   }
-  return { intents, calls, crashes, frozen };
+  return { intents, calls, crashes, faults };
 }
 
 /** Whether an answer is the callee's own and final, and not what Holdline says in place of one. */

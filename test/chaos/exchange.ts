@@ -47,6 +47,17 @@ export async function lookUp(call: string, door: Door, wait = 0): Promise<Result
   return ask(`${door.url}/.holdline/calls/${call}`, { headers });
 }
 
+/** Cancels a call; `cancelled` only where the sidecar says that it is. */
+export async function cancel(call: string, door: Door): Promise<'cancelled' | 'otherwise'> {
+  try {
+    const { status } = await request(`${door.url}/.holdline/calls/${call}`, { method: 'DELETE', timeoutMs: patience });
+    return status === 204 ? 'cancelled' : 'otherwise';
+  } catch {
+    // Cancelled or not: the look-up that follows will tell.
+    return 'otherwise';
+  }
+}
+
 async function ask(url: string, options: Parameters<typeof request>[1]): Promise<Result> {
   try {
     return classify(await request(url, { timeoutMs: patience, ...options }));

@@ -14,6 +14,7 @@ export type HistoryEvent =
   | Refused
   | Unknown
   | Missing
+  | Cancelled
   | Attempted
   | Replayed
   | Letter
@@ -98,6 +99,15 @@ export interface Missing {
   readonly type: 'missing';
   readonly at: number;
   readonly token?: string;
+  readonly via: string;
+  readonly call: string;
+}
+
+/** A caller cancelled its call and was told so (204). */
+export interface Cancelled {
+  readonly type: 'cancelled';
+  readonly at: number;
+  readonly token: string;
   readonly via: string;
   readonly call: string;
 }

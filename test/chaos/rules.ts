@@ -13,6 +13,17 @@ export interface Violation {
 const tolerance = 1_000;
 /** What Holdline may refuse with while the system suffers; nothing was accepted then. */
 const expectedRefusals = new Set(['broker-unavailable', 'overloaded', 'shutting-down', 'unreachable']);
+/** Faults that leave an attempt without an answer. */
+const breaking = ['kill', 'pause', 'down', 'hang', 'reset', 'reset-before'];
+/** By the reason of a dead letter: what can have led to it. Deadlines pass for any reason. */
+const breakingFaults: Readonly<Record<string, ReadonlySet<string>>> = {
+  'outcome-unknown': new Set(breaking),
+  exhausted: new Set([...breaking, 'unavailable', 'retry-after']),
+};
+/** The processes that an attempt needs. */
+const calleeSide = /^(service|payments)-/;
+/** A fault can show this long after its end: leases run out, a connection turns out to be dead, ms. */
+const aftermath = 5_000;
 /** Dead letters that a key may start again. */
 const restartable = new Set(['exhausted', 'deadline-exceeded']);
 
@@ -144,7 +155,8 @@ export const rules = {
   },
 
   /** Nothing is started after its deadline. The time for which a process was frozen on the way does not count. */
-  *late({ intents, calls, frozen }) {
+  *late({ intents, calls, faults }) {
+    const frozen = faults.filter(({ name }) => name === 'pause');
     for (const intent of intents.values()) {
       const limit = intent.invokes.find(({ deadline }) => deadline !== undefined)?.deadline;
       if (limit === undefined) continue;
@@ -171,9 +183,34 @@ export const rules = {
         yield of(call, `it is answered, and on the list of dead letters (${call.letter})`);
       }
       const reason = last.outcome ?? last.error;
-      if (call.letter === undefined && reason !== undefined) {
+      if (call.letter === undefined && reason !== undefined && reason !== 'cancelled') {
         yield of(call, `its answer says ${reason}, and it is not on the list of dead letters`);
       }
+    }
+  },
+
+  /** A call that was cancelled is one of which nothing was sent, and nothing will be. */
+  *revived({ calls }) {
+    for (const call of calls.values()) {
+      if (call.cancelled.length > 0 && call.attempted.length > 0) {
+        yield of(call, 'a caller was told that it is cancelled, and it was sent to the callee all the same');
+      }
+    }
+  },
+
+  /** Retries follow evidence: without a fault that breaks attempts no call is given up for broken attempts. */
+  *forsaken({ calls, faults }) {
+    for (const call of calls.values()) {
+      const [reason = ''] = call.letters;
+      const reasons = breakingFaults[reason];
+      const times = [...call.accepted, ...call.answered, ...call.attempted].map(({ at }) => at);
+      if (reasons === undefined || times.length === 0) continue;
+      const [from, to] = [Math.min(...times), call.answered[0]?.at ?? Number.POSITIVE_INFINITY];
+      const touched = faults.some(
+        (fault) =>
+          reasons.has(fault.name) && calleeSide.test(fault.target) && fault.from <= to && fault.to + aftermath >= from,
+      );
+      if (!touched) yield of(call, `it was given up as ${reason}, and no fault on the callee's side had touched it`);
     }
   },
 

@@ -27,6 +27,8 @@ interface LetterEntry {
 export async function settle(system: System, say: (text: string) => void): Promise<void> {
   await system.well();
   await quiet(system, say);
+  await replay(system, say);
+  await quiet(system, say);
   const known = new Set(callIds(readHistory(...system.histories())));
   const letters = await deadLetters(system);
   const listed = await calls(system);
@@ -36,7 +38,7 @@ export async function settle(system: System, say: (text: string) => void): Promi
   const at = Date.now();
   record(
     system.file,
-    ...letters.map(({ id, reason }): HistoryEvent => ({ type: 'letter', at, call: id, reason })),
+    ...letters.map(({ id, reason }) => letter(id, reason)),
     ...listed.map(({ id, state, acceptedAt }): HistoryEvent => ({
       type: 'listed',
       at,
@@ -45,6 +47,24 @@ export async function settle(system: System, say: (text: string) => void): Promi
       acceptedAt: Date.parse(acceptedAt),
     })),
   );
+}
+
+/** Carries every dead letter out after all, as an operator does once the trouble is over. */
+async function replay(system: System, say: (text: string) => void): Promise<void> {
+  const letters = await deadLetters(system);
+  await lookUpAll(
+    system,
+    letters.map(({ id }) => id),
+  );
+  record(system.file, ...letters.map(({ id, reason }) => letter(id, reason)));
+  const at = Date.now();
+  const { replayed } = (await tell(system, ['dead-letters', 'replay', '--all'])) as { replayed: string[] };
+  record(system.file, ...replayed.map((call): HistoryEvent => ({ type: 'replayed', at, call })));
+  say(`${replayed.length} of ${letters.length} dead letters replayed`);
+}
+
+function letter(call: string, reason: string): HistoryEvent {
+  return { type: 'letter', at: Date.now(), call, reason };
 }
 
 /** Resolves when callers are done and no call is open, or when nothing moves any more, which the checker will judge. */
@@ -106,15 +126,15 @@ function callIds(history: readonly HistoryEvent[]): string[] {
 }
 
 async function calls(system: System): Promise<readonly CallEntry[]> {
-  return ((await tell(system, ['calls', 'list'])) as { calls: CallEntry[] }).calls;
+  return ((await tell(system, ['calls', 'list', '--limit', all])) as { calls: CallEntry[] }).calls;
 }
 
 async function deadLetters(system: System): Promise<readonly LetterEntry[]> {
-  return ((await tell(system, ['dead-letters', 'list'])) as { deadLetters: LetterEntry[] }).deadLetters;
+  return ((await tell(system, ['dead-letters', 'list', '--limit', all])) as { deadLetters: LetterEntry[] }).deadLetters;
 }
 
 async function tell(system: System, command: readonly string[]): Promise<unknown> {
-  const args = [...command, '--broker', system.broker.url, '--json', '--limit', all];
+  const args = [...command, '--broker', system.broker.url, '--json'];
   for (let tries = 1; ; tries++) {
     const { exitCode, stdout, stderr } = await runHoldline(args);
     if (exitCode === 0) return JSON.parse(stdout);

@@ -17,6 +17,8 @@ export const mix = {
   brief: 7,
   /** A deadline so short that some calls are not started any more. */
   hasty: 5,
+  /** Accepted, then cancelled, where that is still possible. */
+  cancelled: 8,
   ordered: 0,
 } as const;
 
@@ -79,6 +81,8 @@ export function taskOf(seed: string, caller: string, index: number, ordered: boo
       return { ...post, path: '/honoured/jobs', idempotent: true, async: true };
     case 'async-guarded':
       return { ...post, path: '/plain/jobs', async: true };
+    case 'cancelled':
+      return { ...post, path: '/plain/whims', async: true };
     case 'brief':
       return { ...post, path: '/brief/charges' };
     case 'hasty':

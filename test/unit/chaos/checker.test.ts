@@ -74,10 +74,22 @@ const listed = (at: number, state: string, acceptedAt = 2): HistoryEvent => ({
   state,
   acceptedAt,
 });
+const cancelled = (at: number): HistoryEvent => ({ type: 'cancelled', at, token: 't1', via: 'orders-1', call: 'c1' });
 const replayed = (at: number): HistoryEvent => ({ type: 'replayed', at, call: 'c1' });
+const killed = (target: string, from: number, to: number): HistoryEvent[] => [
+  { type: 'fault', at: from, name: 'kill', target, phase: 'begin' },
+  { type: 'fault', at: to, name: 'kill', target, phase: 'end' },
+];
 const paused = (from: number, to: number): HistoryEvent[] => [
   { type: 'fault', at: from, name: 'pause', target: 'payments-1', phase: 'begin' },
   { type: 'fault', at: to, name: 'pause', target: 'payments-1', phase: 'end' },
+];
+const outcomeUnknown = (...before: HistoryEvent[]) => [
+  ...before,
+  invoke(10_000),
+  attempted(10_001),
+  givenUp(12_000, 'outcome-unknown'),
+  letter(20_000, 'outcome-unknown'),
 ];
 const crashed: HistoryEvent = { type: 'crashed', at: 5, part: 'orders-1', detail: 'exit code 1' };
 
@@ -120,7 +132,7 @@ describe('a good history is accepted', () => {
         answered(7),
       ],
     ],
-    ['a dead letter', [invoke(1), attempted(2), givenUp(3, 'outcome-unknown'), letter(9, 'outcome-unknown')]],
+    ['a dead letter', outcomeUnknown(...killed('payments-2', 9_000, 9_500))],
     ['a dead letter that nobody has asked for yet', [invoke(1), accepted(2), letter(9, 'deadline-exceeded')]],
     [
       'a dead letter that was replayed',
@@ -173,6 +185,12 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
     ['executed and never heard of again', [invoke(1), unknown(2), attempted(3)]],
   ],
   vanished: [['accepted, and unknown later', [invoke(1), accepted(2), missing(3), attempted(4), answered(5)]]],
+  revived: [['cancelled and sent', [invoke(1), accepted(2), cancelled(3), attempted(4), answered(5)]]],
+  forsaken: [
+    ['given up without a fault', outcomeUnknown()],
+    ['given up long after the fault', outcomeUnknown(...killed('payments-2', 1_000, 2_000))],
+    ['given up because the broker was killed', outcomeUnknown(...killed('nats-server', 9_000, 11_000))],
+  ],
   unsettled: [['still waiting', [invoke(1), unknown(2), listed(9, 'waiting')]]],
   doubled: [
     ['executed twice without a key', [invoke(1), attempted(2), attempted(3, { nonce: 'n2', attempt: 2 }), answered(4)]],
@@ -308,6 +326,7 @@ test('the counts', () => {
     unknown: 0,
     executed: 2,
     repeated: 1,
+    cancelled: 0,
     doubled: 0,
     lost: 1,
     deadLetters: { exhausted: 1 },
