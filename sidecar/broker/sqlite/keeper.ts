@@ -3,7 +3,7 @@ import { BrokerUnavailable } from '../port.ts';
 import { Bell } from './bell.ts';
 import { read, write } from './commands.ts';
 import { openDatabase } from './database.ts';
-import { failureOf, unavailable } from './failure.ts';
+import { DatabaseRefused, failureOf, unavailable } from './failure.ts';
 import { GroupCommit } from './group-commit.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Instances } from './instances.ts';
@@ -62,10 +62,7 @@ export class Keeper {
     const db = openDatabase(options);
     this.#db = db;
     this.#transactions = new Transactions(db);
-    const ns = this.#transactions.run(
-      () => true,
-      () => namespaceOf(db, options.namespace),
-    );
+    const ns = this.#namespace(options.namespace);
     this.#ledger = new Ledger(db, ns, options.retention);
     this.#members = new Membership(new Instances(db, options.file), this.#ledger.calls, options);
     this.#waiters = new Waiters(this.#ledger, (id, caller, event) =>
@@ -85,6 +82,26 @@ export class Keeper {
     this.#tell({ kind: 'opened' });
     // What was left behind by processes that died while nobody else was there.
     this.#turn(() => this.#lookAfter());
+  }
+
+  /**
+   * Only the first sidecar of a namespace writes here: a start must not fail because another process holds the write lock.
+   * @throws {DatabaseRefused} a new namespace could not be written
+   */
+  #namespace(name: string): number {
+    const known = namespaceOf(this.#db, name);
+    if (known !== undefined) return known;
+    try {
+      return this.#transactions.run(
+        () => true,
+        () => {
+          this.#db.prepare('INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING').run(name);
+          return namespaceOf(this.#db, name)!;
+        },
+      );
+    } catch (error) {
+      throw new DatabaseRefused(unavailable(this.#options.file, error).message, { cause: error });
+    }
   }
 
   /** Nothing more will be done. */
@@ -288,9 +305,8 @@ export class Keeper {
   }
 }
 
-function namespaceOf(db: DatabaseSync, name: string): number {
-  db.prepare('INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING').run(name);
-  return db.prepare('SELECT ns FROM namespaces WHERE name = ?').get(name)?.['ns'] as number;
+function namespaceOf(db: DatabaseSync, name: string): number | undefined {
+  return db.prepare('SELECT ns FROM namespaces WHERE name = ?').get(name)?.['ns'] as number | undefined;
 }
 
 /** Events that go to the adapter are given away instead of copied. */

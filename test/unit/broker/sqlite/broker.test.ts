@@ -84,6 +84,19 @@ test('every commit that others may wait for rings the bell', async () => {
   }
 });
 
+test('a file that another process writes to for long can be opened, and is written to when that one is done', async () => {
+  const first = await open();
+  await first.close(1_000);
+  const other = new DatabaseSync(file);
+  other.exec('BEGIN IMMEDIATE');
+  const broker = await open();
+  const log = broker.caller('orders');
+  const stored = log.store(anAction({ id: log.newCallId('payments') }));
+  other.exec('ROLLBACK');
+  other.close();
+  expect(await stored).toEqual({ kind: 'accepted' });
+});
+
 test('two namespaces in one file know nothing of each other', async () => {
   const [one, two] = [await open({ namespace: 'one' }), await open({ namespace: 'two' })];
   const action = anAction({ id: '018f0000-0000-8000-8000-000000000000', keyed: true });
