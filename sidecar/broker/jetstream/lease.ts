@@ -94,7 +94,8 @@ export class JetStreamLease implements Lease {
 
   /** Asks that the call is not started in this delivery; false when it is too late. */
   letGo(): boolean {
-    if (this.#state !== 'held') return false;
+    // An earlier delivery may have been sent by a sidecar that died.
+    if (this.#state !== 'held' || this.unaccounted > 0) return false;
     this.#withdrawn = true;
     return true;
   }

@@ -1,8 +1,12 @@
+import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { conclude, noProgress, type ActionEvent, type Progress } from '../../model/call.ts';
 import { decodeAction, decodeProgress } from '../../model/codec.ts';
+import { BrokerUnavailable } from '../port.ts';
+import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
 import { storeResponse } from './settlement.ts';
+import { isApiError } from './streams.ts';
 
 export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
 
@@ -26,8 +30,10 @@ export async function withdraw(
       ids: group.map((call) => call.id),
     });
     const sending = new Set(replies.flatMap((reply) => reply.sending));
+    const held = new Set(replies.flatMap((reply) => reply.held));
     for (const call of group) {
-      results.set(call.id, sending.has(call.id) ? 'started' : await withdrawOne(context, call, outcome));
+      const result = sending.has(call.id) ? 'started' : await withdrawOne(context, call, outcome, held.has(call.id));
+      results.set(call.id, result);
     }
   }
   return results;
@@ -37,6 +43,7 @@ async function withdrawOne(
   context: Context,
   { callee, caller, id }: { callee: string; caller: string; id: string },
   outcome: 'cancelled' | 'deadline-exceeded',
+  held: boolean,
 ): Promise<Withdrawn> {
   const { lookup, subjects } = context;
   const stream = subjects.actionStream(callee);
@@ -44,19 +51,37 @@ async function withdrawOne(
   if (stored === undefined) return 'unknown';
   const action = decodeAction(stored.data);
   const progress = await readProgress(context, action);
-  if (progress.started !== undefined) return 'started';
-  if (outcome === 'cancelled' && (progress.attempts.length > 0 || action.earlier.length > 0)) return 'started';
-  const response = conclude(action, progress, outcome, Date.now());
+  if (progress?.started !== undefined) return 'started';
+  if (outcome === 'cancelled') {
+    if ((progress?.attempts.length ?? 0) > 0 || action.earlier.length > 0) return 'started';
+    // Starts of idempotent calls are not recorded. One that was delivered, is in nobody's hands, and of which nobody said
+    // that nothing was sent, was in the hands of a sidecar that died.
+    if (action.idempotent && progress === undefined && !held && (await wasDelivered(context, callee, stored.seq)))
+      return 'started';
+  }
+  const response = conclude(action, progress ?? noProgress, outcome, Date.now());
   const winner = await storeResponse(context, action, response);
   await lookup.remove(stream, stored.seq);
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }
 
-async function readProgress(context: Context, action: ActionEvent): Promise<Progress> {
+async function readProgress(context: Context, action: ActionEvent): Promise<Progress | undefined> {
   const { lookup, subjects } = context;
   const record = await lookup.last(
     subjects.attemptStream(action.service),
     subjects.progress(action.service, action.id, action.round),
   );
-  return record === undefined ? noProgress : decodeProgress(record.data).progress;
+  return record === undefined ? undefined : decodeProgress(record.data).progress;
+}
+
+async function wasDelivered(context: Context, callee: string, seq: number): Promise<boolean> {
+  const manager = await context.streams.manager();
+  try {
+    const { delivered } = await manager.consumers.info(context.subjects.actionStream(callee), CONSUMER);
+    return seq <= delivered.stream_seq;
+  } catch (error) {
+    // No sidecar of this callee has ever run.
+    if (isApiError(error, JetStreamApiCodes.ConsumerNotFound)) return false;
+    throw new BrokerUnavailable(`consumer of ${callee}: ${(error as Error).message}`, { cause: error });
+  }
 }

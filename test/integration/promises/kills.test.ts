@@ -59,6 +59,28 @@ test('broker and callee sidecar killed together in the middle of a POST: it is n
   never.open();
 });
 
+test("a call that the callee's sidecar was sending when it was killed cannot be cancelled, also where it may be repeated", async () => {
+  const release = createLatch();
+  await using pair = await startPair(async () => {
+    await release.wait('the end of the attempt');
+    return { status: 200, body: 'done' };
+  });
+  const accepted = await request('http://payments/charges/1', {
+    method: 'PUT',
+    body: 'charge',
+    headers: { Prefer: 'respond-async' },
+    proxy: pair.orders.outboundUrl,
+  });
+  await pair.upstream.received(1);
+  await pair.payments.kill9();
+  const location = `${pair.orders.outboundUrl}${accepted.header('location')}`;
+  const refused = await request(location, { method: 'DELETE' });
+  expect([refused.status, refused.header('holdline-error')]).toEqual([409, 'call-started']);
+  release.open();
+  await pair.payments.restart();
+  expect(await request(location, { headers: { Prefer: 'wait=30' } })).toMatchObject({ status: 200, text: 'done' });
+});
+
 test('the broker killed and restarted under load: every accepted call is answered, and nothing is executed twice', async () => {
   await using pair = await startPair((received) => ({ status: 201, body: received.body }));
   let next = 0;
