@@ -33,6 +33,10 @@ export class JetStreamCallerLog implements CallerLog {
       for (const spec of [context.streams.responses(caller), context.streams.keyed(caller)]) {
         context.streams.ensureForGood(spec, true, context.closing, context.report).catch(context.report);
       }
+      // Each keyed store looks there first, which costs a second question while the stream does not exist.
+      context.streams
+        .ensureForGood(context.streams.dead(), false, context.closing, context.report)
+        .catch(context.report);
     });
   }
 
