@@ -1,6 +1,13 @@
 import type { InboundConfig } from '../config/config.ts';
 import type { Lease } from '../broker/port.ts';
-import { conclude, factsOf, type AttemptRecord, type Progress } from '../model/call.ts';
+import {
+  conclude,
+  factsOf,
+  type ActionEvent,
+  type AttemptRecord,
+  type Progress,
+  type TraceContext,
+} from '../model/call.ts';
 import {
   afterAttempt,
   beforeAttempt,
@@ -212,7 +219,8 @@ export class Replayer {
     if (this.#stopping) return;
     if (attemptEnded.hasSubscribers) {
       const record: AttemptRecord = { attempt, evidence: 'not-sent', detail, instance: this.#options.instance };
-      attemptEnded.publish({ call: factsOf(held.lease.action), attempt: record });
+      const { action } = held.lease;
+      attemptEnded.publish({ call: factsOf(action), attempt: record, ...traceOf(action) });
     }
     this.#gate.notSent(opening, detail);
   }
@@ -223,7 +231,7 @@ export class Replayer {
     this.#leaveSlot(held);
     if (attemptEnded.hasSubscribers) {
       for (const attempt of decision.progress.attempts.slice(lease.progress.attempts.length)) {
-        attemptEnded.publish({ call: factsOf(action), attempt });
+        attemptEnded.publish({ call: factsOf(action), attempt, ...traceOf(action) });
       }
     }
     if (decision.kind === 'retry') return lease.postpone(decision.progress, decision.at);
@@ -233,7 +241,8 @@ export class Replayer {
     if (callFinished.hasSubscribers) {
       const status = progress.answer?.status;
       const attempts = response.attempts.length;
-      callFinished.publish({ call: response.call, outcome, attempts, ...(status !== undefined && { status }) });
+      const told = { call: response.call, outcome, attempts, ...traceOf(action) };
+      callFinished.publish(status === undefined ? told : { ...told, status });
     }
   }
 
@@ -292,4 +301,8 @@ export class Replayer {
  */
 function freshLook(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+}
+
+function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
+  return trace === undefined ? {} : { trace };
 }

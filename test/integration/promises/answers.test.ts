@@ -52,6 +52,10 @@ describe('what the caller sees', () => {
     const again = await call({ headers: { 'Idempotency-Key': 'unknown' } });
     expect([again.status, again.header('holdline-error')]).toEqual([502, 'outcome-unknown']);
     expect(pair.upstream.requests).toHaveLength(before + 1);
+    const trace = pair.upstream.requests.at(-1)!.header('traceparent')!.split('-')[1]!;
+    const logged = () =>
+      pair.payments.logs.split('\n').find((line) => line.includes('"msg":"dead letter"') && line.includes(trace)) ?? '';
+    await expect.poll(logged, { timeout: 20_000 }).toContain(answer.header('holdline-call-id'));
   });
 
   test('another request under a key: 422', async () => {
