@@ -4,7 +4,7 @@ import type { ResponseEvent } from '../model/call.ts';
 import { parsePrefer } from '../policy/prefer.ts';
 import { trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import { callStatus, cancelled, problem, replay, type Reply } from './answer.ts';
+import { callStatus, cancelled, problem, replay, type Reply } from '../http/answer.ts';
 import type { Exchange } from './exchange.ts';
 import type { Holds } from './holds.ts';
 

@@ -10,7 +10,7 @@ import { parsePrefer } from '../policy/prefer.ts';
 import type { Routed } from '../policy/route.ts';
 import { trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import { malformed, problem } from './answer.ts';
+import { malformed, problem } from '../http/answer.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import type { Exchange } from './exchange.ts';
 import { Hold } from './hold.ts';

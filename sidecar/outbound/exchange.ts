@@ -5,7 +5,7 @@ import type { Addressed } from '../http/target.ts';
 import type { RawHeaders, TraceContext } from '../model/call.ts';
 import { callAnswered } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import type { Reply } from './answer.ts';
+import type { Reply } from '../http/answer.ts';
 
 /** Up to this much of a refused request's body is read and dropped, so that the connection can be used again, bytes. */
 const dropLimit = 64 * 1024;

@@ -3,7 +3,7 @@ import type { RouteConfig } from '../config/config.ts';
 import type { ResponseEvent } from '../model/call.ts';
 import type { Preferences } from '../policy/prefer.ts';
 import type { Alarm, Alarms } from './alarms.ts';
-import { accepted, problem, replay, type Reply, type StoredState } from './answer.ts';
+import { accepted, problem, replay, type Reply, type StoredState } from '../http/answer.ts';
 import type { Exchange } from './exchange.ts';
 
 /** When it makes sense to ask for an answer that took longer than its caller was kept, ms. */

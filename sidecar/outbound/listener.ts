@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/config.ts';
-import { malformed, type Reply } from './answer.ts';
+import { malformed, type Reply } from '../http/answer.ts';
 
 /** Room for cookies and tokens; past this a head is answered 431, bytes. */
 const maxHeaderSize = 64 * 1024;

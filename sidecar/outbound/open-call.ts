@@ -3,7 +3,7 @@ import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '.
 import { decideKeyed } from '../policy/idempotency.ts';
 import { callAccepted, trouble } from '../telemetry/channels.ts';
 import type { Alarm, Alarms } from './alarms.ts';
-import type { StoredState } from './answer.ts';
+import type { StoredState } from '../http/answer.ts';
 import type { BrokerPatience } from './broker-patience.ts';
 import type { Held, Hold } from './hold.ts';
 

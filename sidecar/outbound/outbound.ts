@@ -7,7 +7,7 @@ import { addressOf, isReserved, type Addressed } from '../http/target.ts';
 import { compileRoutes, knownCallees, type Router } from '../policy/route.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { Alarms } from './alarms.ts';
-import { malformed, problem, type Reply } from './answer.ts';
+import { malformed, problem, type Reply } from '../http/answer.ts';
 import { CallResource } from './call-resource.ts';
 import { DurableCalls } from './durable-calls.ts';
 import { endLinger, Exchange, type ExchangeContext } from './exchange.ts';

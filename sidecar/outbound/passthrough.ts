@@ -9,7 +9,7 @@ import type { RawHeaders } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
 import { passedThrough, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import { malformed, problem, type Reply } from './answer.ts';
+import { malformed, problem, type Reply } from '../http/answer.ts';
 import { fieldPairs, writeHead, type Exchange } from './exchange.ts';
 import { refuse, replyBytes } from './refusal.ts';
 import { unreachable, type Upstream, type Upstreams } from './upstreams.ts';

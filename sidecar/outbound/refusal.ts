@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Reply } from './answer.ts';
+import type { Reply } from '../http/answer.ts';
 
 /** How long a caller may take to read a refusal and to stop sending, ms. */
 const lingerLimit = 1000;

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { parseAuthority } from '../http/authority.ts';
-import { malformed, problem } from './answer.ts';
+import { malformed, problem } from '../http/answer.ts';
 import { refuse } from './refusal.ts';
 import { unreachable, type Upstreams } from './upstreams.ts';
 

@@ -28,7 +28,7 @@ const rooms = {
 type Room = keyof typeof rooms;
 
 const halves = ['channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
-const adapter = ['channels', 'port', 'model', 'policy', 'config', 'lifecycle'] as const;
+const adapter = ['channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
 
 /** What each room may use besides itself, and why no more. */
 const mayUse: Record<Room, { readonly rooms: readonly Room[] | 'all'; readonly because: string }> = {

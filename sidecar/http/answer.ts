@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { endToEndAnswer, fieldValue, withoutField } from '../http/headers.ts';
+import { endToEndAnswer, fieldValue, withoutField } from './headers.ts';
 import type { Answer, CallFacts, RawHeaders, ResponseEvent } from '../model/call.ts';
 import type { ProblemCode } from '../model/problem-code.ts';
 
