@@ -45,9 +45,16 @@ function mapsOf(value: unknown): [entry: Mapping, index: number][] {
   });
 }
 
-/** Whether some inbound entry says where the service listens. */
+/** Whether some inbound entry has a url. */
 function hasInboundUrl(root: Mapping): boolean {
   return mapsOf(root['inbound']).some(([entry]) => entry['url'] !== undefined);
+}
+
+/** Whether this sidecar takes the calls that are made to its own service. */
+function isCallee(root: Mapping): boolean {
+  return mapsOf(root['inbound']).some(
+    ([entry]) => entry['url'] !== undefined && (entry['service'] ?? root['service']) === root['service'],
+  );
 }
 
 function wrong(path: Path, message: string, at: Problem['at'] = 'value'): Problem {
@@ -93,7 +100,7 @@ function checkRoute(route: Mapping, path: Path, root: Mapping): Problem[] {
   only('topic', ['broadcast'], 'means nothing');
   only('orderBy', ['await', 'async'], 'keeps no order');
 
-  if (route['callback'] !== undefined && mode === 'async' && !hasInboundUrl(root)) {
+  if (route['callback'] !== undefined && mode === 'async' && !isCallee(root)) {
     problems.push(
       wrong([...path, 'callback'], 'has nowhere to go; expected an inbound entry with the url of this service'),
     );

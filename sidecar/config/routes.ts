@@ -112,7 +112,8 @@ const route = mapping({
   ),
   callback: key(
     written(callTarget).exactOptional(),
-    'Method and path at the caller’s own service that the answer is replayed to. With `mode: async` only.',
+    'Method and path at the caller’s own service that the answer is replayed to, until that answers 2xx. Needs an ' +
+      '`inbound` entry for this service. With `mode: async` only.',
     'the caller asks for the answer with GET',
   ),
   maxBody: key(

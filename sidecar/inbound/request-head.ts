@@ -48,7 +48,11 @@ export function requestHeaders(action: ActionEvent, attempt: number, authority: 
   if (chunked) headers.push('Transfer-Encoding', 'chunked');
   else if (length !== undefined && !hasLength) headers.push('Content-Length', length);
   if (!hasKey) headers.push('Idempotency-Key', action.idempotencyKey ?? action.id);
-  headers.push('Holdline-Call-Id', action.id, 'Holdline-Attempt', String(attempt), 'Holdline-Caller', action.caller);
+  // A callback is about the call whose answer it carries, not about itself.
+  const { id, answerTo } = action;
+  headers.push('Holdline-Call-Id', answerTo?.id ?? id, 'Holdline-Attempt', String(attempt));
+  headers.push('Holdline-Caller', action.caller);
+  if (answerTo !== undefined) headers.push('Holdline-Status', String(answerTo.status));
   if (trace !== undefined) {
     headers.push('traceparent', trace.traceparent);
     if (trace.tracestate !== undefined) headers.push('tracestate', trace.tracestate);

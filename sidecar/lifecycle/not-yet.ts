@@ -13,7 +13,6 @@ export function notYet(config: Config): string[] {
   for (const route of config.outbound?.routes ?? []) {
     const path = `outbound.routes.${route.name}`;
     if (route.mode === 'broadcast' || route.mode === 'observe') add(path, `mode: ${route.mode}`);
-    if (route.callback !== undefined) add(path, 'callback');
     if (route.orderBy !== undefined) add(path, 'orderBy');
     if (route.idempotencyKey === 'content') add(path, 'idempotencyKey: content');
   }

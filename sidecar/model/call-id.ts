@@ -81,9 +81,21 @@ export interface KeyScope {
 
 /** The version 8 id of the call that owns this key. */
 export function keyedCallId(scope: KeyScope): string {
-  const hex = digest(scope.caller, scope.service, scope.method, scope.path, scope.key).toString('hex');
+  return derivedId(scope.service, digest(scope.caller, scope.service, scope.method, scope.path, scope.key));
+}
+
+/**
+ * The id of the callback that tells `service` how a round of its call ended. Whoever ends the round computes the same one; a real
+ * answer that comes after Holdline's own outcome of that round is another piece of news.
+ */
+export function callbackId(service: string, callId: string, round: number, outcome: string): string {
+  return derivedId(service, digest('callback', callId, String(round), outcome));
+}
+
+function derivedId(service: string, from: Buffer): string {
+  const hex = from.toString('hex');
   const variant = (0x8 | (Number.parseInt(hex[12]!, 16) & 0x3)).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${serviceHint(scope.service)}-${variant}${hex.slice(13, 16)}-${hex.slice(16, 28)}`;
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${serviceHint(service)}-${variant}${hex.slice(13, 16)}-${hex.slice(16, 28)}`;
 }
 
 /** Digest of what "the same request" means under one key: target, content type and body (contract section 4). */

@@ -21,6 +21,8 @@ export interface RetryPolicy {
   readonly backoff: { readonly min: number; readonly max: number };
   /** Statuses that count as "try again". */
   readonly on: readonly number[];
+  /** Every status but 2xx counts as "try again": the callee is asked to take something, and its answer is no news to anybody. */
+  readonly untilSuccess?: boolean;
 }
 
 /** W3C trace context of the caller's side, carried in the event's headers. */
@@ -64,6 +66,10 @@ export interface ActionEvent {
   readonly orderKey?: string;
   /** Attempts of earlier rounds; `Holdline-Attempt` counts on from them. */
   readonly earlier: readonly AttemptRecord[];
+  /** Where at the caller's own service the answer is replayed to, as a call of its own. */
+  readonly callback?: { readonly method: string; readonly target: string };
+  /** This call is such a callback: it carries the answer of that call. */
+  readonly answerTo?: { readonly id: string; readonly status: number };
   readonly trace?: TraceContext;
 }
 

@@ -175,6 +175,9 @@ export class DurableCalls {
       fingerprint: fingerprint(target, facts.contentType, body),
       maxBody: route.maxBody,
       earlier: [],
+      ...(route.callback !== undefined && {
+        callback: { method: route.callback.method, target: route.callback.path },
+      }),
       trace: traceContext(facts.traceparent, facts.tracestate),
     };
   }

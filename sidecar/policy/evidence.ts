@@ -1,4 +1,4 @@
-import type { ActionEvent, Answer, AttemptRecord, Outcome, Progress, RawHeaders } from '../model/call.ts';
+import type { ActionEvent, Answer, AttemptRecord, Outcome, Progress, RawHeaders, RetryPolicy } from '../model/call.ts';
 import { backoff, retryAfter } from './backoff.ts';
 
 /**
@@ -7,7 +7,8 @@ import { backoff, retryAfter } from './backoff.ts';
  * | what happened                                    | then                                                        |
  * |--------------------------------------------------|-------------------------------------------------------------|
  * | nothing was sent                                 | `wait` for the service; costs no attempt, leaves no record  |
- * | answer with a status in `retry.on`               | `retry`, at its `Retry-After` or after a backoff            |
+ * | answer with a status in `retry.on`,              | `retry`, at its `Retry-After` or after a backoff            |
+ * | … or `retry.untilSuccess` and not 2xx            |                                                             |
  * | any other answer                                 | `answered`                                                  |
  * | answer over the limit                            | `answer-too-large`                                          |
  * | sent, no whole answer, or the sidecar died: …    |                                                             |
@@ -109,7 +110,7 @@ export function afterAttempt(
       return { kind: 'wait' };
     case 'answer': {
       const { answer } = observation;
-      const again = action.retry.on.includes(answer.status);
+      const again = asksForRetry(action.retry, answer.status);
       const evidence = again ? 'retry-status' : 'answered';
       const known = { ...withRecord(progress, { ...made, evidence, status: answer.status }), answer };
       if (!again) return { kind: 'conclude', outcome: 'answered', progress: known };
@@ -131,6 +132,10 @@ export function afterAttempt(
     default:
       return observation satisfies never;
   }
+}
+
+function asksForRetry({ on, untilSuccess }: RetryPolicy, status: number): boolean {
+  return on.includes(status) || (untilSuccess === true && (status < 200 || status > 299));
 }
 
 function tryAgain(

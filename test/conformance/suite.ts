@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import type { Candidate } from './backend.ts';
 import { awaiting } from './concerns/awaiting.ts';
+import { callbacks } from './concerns/callbacks.ts';
 import { capacity } from './concerns/capacity.ts';
 import { closing } from './concerns/closing.ts';
 import { deadLetters } from './concerns/dead-letters.ts';
@@ -28,6 +29,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     order(candidate);
     withdrawing(candidate);
     deadLetters(candidate);
+    callbacks(candidate);
     listing(candidate);
     overdue(candidate);
     losing(candidate);

@@ -1,5 +1,6 @@
 import { headers as newHeaders } from '@nats-io/transport-node';
 import { decodeAction, decodeResponse } from '../../model/codec.ts';
+import { ensureCallback } from './callback.ts';
 import type { Context } from './context.ts';
 import { header } from './envelope.ts';
 import type { Stored } from './lookup.ts';
@@ -75,8 +76,10 @@ export class ForgottenActions {
     const action = decodeAction(stored.data);
     const { id, caller, round } = action;
     const answered = await lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id));
-    const finished = answered !== undefined && endsRound(decodeResponse(answered.data), round);
-    if (!finished) {
+    const response = answered === undefined ? undefined : decodeResponse(answered.data);
+    if (response !== undefined && endsRound(response, round)) {
+      if (action.callback !== undefined) await ensureCallback(this.#context, action, response);
+    } else {
       report(new Error(`the broker had forgotten call ${id}; it is stored again`));
       const headers = newHeaders();
       for (const name of stored.headers?.keys() ?? []) {

@@ -1,6 +1,7 @@
 import { isDeadLetter, type ActionEvent, type Progress, type ResponseEvent } from '../../model/call.ts';
 import { decodeProgress, decodeResponse, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import type { Lease } from '../port.ts';
+import { ensureCallback } from './callback.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
 import { endsRound } from './precedence.ts';
@@ -145,6 +146,8 @@ export class JetStreamLease implements Lease {
     const hasPast = this.#deliveries > 1 || this.#record > 0;
     if (winner === 'ours' && hasPast && !isDeadLetter(response.outcome))
       await dropDeadLetter(this.#context, this.action);
+    if (this.action.callback !== undefined)
+      await ensureCallback(this.#context, this.action, winner === 'ours' ? response : undefined);
     this.#end(ackBody.ack, true);
   }
 

@@ -10,6 +10,7 @@ import {
 } from '../../model/codec.ts';
 import type { TakeOptions, Taking } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
+import { ensureCallback } from './callback.ts';
 import { ACK_WAIT, CONSUMER, consumerConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { answerControl, ask, type ControlReply, type ControlRequest } from './control.ts';
@@ -206,7 +207,9 @@ export class JetStreamTaking implements Taking, LeaseOwner {
           lookup.last(subjects.attemptStream(this.#service), subjects.progress(this.#service, id, round)),
         ]),
       );
-      if (response !== undefined && endsRound(decodeResponse(response.data), round)) {
+      const ended = response === undefined ? undefined : decodeResponse(response.data);
+      if (ended !== undefined && endsRound(ended, round)) {
+        if (action.callback !== undefined) await ensureCallback(this.#context, action, ended);
         this.#remember(keyOf(action));
         this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);

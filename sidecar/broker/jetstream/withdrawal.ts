@@ -2,6 +2,7 @@ import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { conclude, noProgress, type ActionEvent, type Progress } from '../../model/call.ts';
 import { decodeAction, decodeProgress } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
+import { ensureCallback } from './callback.ts';
 import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
@@ -61,6 +62,7 @@ async function withdrawOne(
   }
   const response = conclude(action, progress ?? noProgress, outcome, Date.now());
   const winner = await storeResponse(context, action, response);
+  if (action.callback !== undefined) await ensureCallback(context, action, winner === 'ours' ? response : undefined);
   await lookup.remove(stream, stored.seq);
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }

@@ -1,6 +1,7 @@
+import { callbackOf } from '../../http/callback.ts';
 import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
 import type { Lease } from '../port.ts';
-import { packProgress, packResponse, unpackProgress } from './packing.ts';
+import { packAction, packProgress, packResponse, unpackProgress } from './packing.ts';
 import type { LeaseName, TakenCall } from './protocol.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -68,7 +69,9 @@ export class SqliteLease implements Lease {
   async finish(response: ResponseEvent): Promise<void> {
     this.#expectHeld('finish');
     this.#end();
-    await this.#thread.ask('finish', { ...this.name, ...packResponse(response) });
+    const callback = callbackOf(this.action, response);
+    const told = callback === undefined ? {} : { callback: packAction(callback) };
+    await this.#thread.ask('finish', { ...this.name, ...packResponse(response), ...told });
   }
 
   #expectHeld(method: string): void {

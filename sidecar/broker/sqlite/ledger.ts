@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { callbackOf } from '../../http/callback.ts';
 import { conclude, factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
 import { decodeAction, decodeResponse } from '../../model/codec.ts';
 import { CallTable, type CallRow } from './call-table.ts';
@@ -100,6 +101,7 @@ export class Ledger {
     }
     this.responses.put(args, this.#expiry(args.keyed, isDeadLetter(args.outcome), now));
     if (open !== undefined) this.calls.remove(open);
+    if (args.callback !== undefined) this.store(args.callback, now);
     return 'stored';
   }
 
@@ -149,6 +151,8 @@ export class Ledger {
     if (letter) this.#writeLetter(action, response, now);
     this.responses.put(packResponse(response), this.#expiry(action.keyed, letter, now));
     this.calls.remove(call);
+    const callback = callbackOf(action, response);
+    if (callback !== undefined) this.store(packAction(callback), now);
   }
 
   #writeLetter(action: ActionEvent, response: ResponseEvent, now: number): void {

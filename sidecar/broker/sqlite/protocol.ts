@@ -49,6 +49,8 @@ export interface FinishArgs {
   readonly keyed: boolean;
   readonly outcome: Outcome;
   readonly finishedAt: number;
+  /** Stored with it: the call that tells the caller's service. */
+  readonly callback?: StoreArgs;
   readonly event: Uint8Array;
 }
 

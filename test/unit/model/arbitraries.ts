@@ -69,6 +69,8 @@ export const actionEvent: fc.Arbitrary<ActionEvent> = fc.record(
       backoff: fc.record({ min: fc.nat(), max: fc.nat() }),
       on: fc.array(fc.integer({ min: 400, max: 599 })),
     }),
+    callback: fc.record({ method: fc.constant('POST'), target: fc.webPath() }),
+    answerTo: fc.record({ id: fc.uuid(), status: fc.integer({ min: 200, max: 599 }) }),
     keyed: fc.boolean(),
     idempotencyKey: latin1,
     fingerprint: fc.string(),

@@ -72,6 +72,13 @@ describe('the action event', () => {
     expect(await room.caller.action()).toMatchObject({ idempotent: true, keyed: false, idempotencyKey: 'k' });
   });
 
+  test('says where the answer is replayed to', async () => {
+    await using room = await openRoom({ mode: 'async', callback: { method: 'PUT', path: '/done?x=1' } });
+    using connection = await connectRaw(room.port);
+    connection.send(requestBytes(get));
+    expect(await room.caller.action()).toMatchObject({ callback: { method: 'PUT', target: '/done?x=1' } });
+  });
+
   test('who is told to wait for 100 Continue gets it', async () => {
     await using room = await openRoom();
     using connection = await connectRaw(room.port);

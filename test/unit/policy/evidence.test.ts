@@ -89,6 +89,18 @@ test('evidence - the record of an attempt says what was seen', () => {
   ]);
 });
 
+test.each([
+  [199, 'retry'],
+  [200, 'conclude'],
+  [299, 'conclude'],
+  [304, 'retry'],
+  [500, 'retry'],
+])('evidence - until success, %i means %s', (status, kind) => {
+  const retry = { attempts: 8, backoff: { min: 1, max: 1 }, on: [], untilSuccess: true };
+  const decision = afterAttempt(sampleAction({ retry }), noProgress, made, answered(status), now, half);
+  expect(decision).toMatchObject({ kind, progress: { answer: { status } } });
+});
+
 test('evidence - the last of all tries is the end, with the last real answer', () => {
   const action = sampleAction({ idempotent: true });
   expect(afterAttempt(action, after(6), made, answered(503), now, half).kind).toBe('retry');

@@ -82,13 +82,15 @@ const action: Required<ActionEvent> = {
   acceptedAt: 1,
   deadline: 2,
   idempotent: false,
-  retry: { attempts: 8, backoff: { min: 1, max: 2 }, on: [503] },
+  retry: { attempts: 8, backoff: { min: 1, max: 2 }, on: [503], untilSuccess: true },
   keyed: false,
   idempotencyKey: 'k',
   fingerprint: 'f',
   maxBody: 1,
   orderKey: 'o',
   earlier: [attempt],
+  callback: { method: 'POST', target: '/done' },
+  answerTo: { id, status: 200 },
   trace,
 };
 const progress = { attempts: [attempt], started: { attempt: 2, at: 3, instance: 'i' }, answer, notBefore: 4 };
@@ -143,6 +145,7 @@ describe('what is inside the heads', () => {
     ['Attempt', attempt],
     ['Retry', retry],
     ['Trace', trace],
+    ['Callbacks', { ...action.callback, ...action.answerTo }],
     ['Progress head', progress.started],
   ])('%s', (title, fields) => {
     const documented = named(title);
