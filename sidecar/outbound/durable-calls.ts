@@ -17,8 +17,6 @@ import { Hold } from './hold.ts';
 import type { Holds } from './holds.ts';
 import { OpenCall, type OpenCallContext } from './open-call.ts';
 
-/** A caller that sends nothing of its body for this long is given up, ms. */
-const stallLimit = 60_000;
 /** When it makes sense to come back to a sidecar that holds too much, ms. */
 const overloadTime = 1000;
 
@@ -31,6 +29,8 @@ export interface DurableCallsOptions {
   readonly log: CallerLog;
   readonly alarms: Alarms;
   readonly holds: Holds;
+  /** A caller that sends nothing of its body for this long is given up, ms. */
+  readonly stallLimit: number;
   /** Sends a request that could not be stored on to its callee. */
   passThrough(exchange: Exchange, body: Uint8Array): void;
 }
@@ -97,7 +97,7 @@ export class DurableCalls {
   }
 
   #read(hold: Hold, service: string, limit: number): void {
-    const { alarms, holds } = this.#options;
+    const { alarms, holds, stallLimit } = this.#options;
     const { exchange, route } = hold;
     const { req, res, facts } = exchange;
     if (exchange.expectsContinue) res.writeContinue();

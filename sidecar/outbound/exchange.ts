@@ -17,6 +17,10 @@ export interface ExchangeContext {
   readonly alarms: Alarms;
   /** The sidecar is stopping: connections end with their answers. */
   readonly draining: boolean;
+  /** A caller that takes in nothing of its answer for this long is given up, ms. */
+  readonly stallLimit: number;
+  /** So many bytes of the answer wait in memory for a caller that reads more slowly than they came; until `res` is closed. */
+  unread(res: ServerResponse, bytes: number): void;
 }
 
 const lingering = new WeakMap<ServerResponse, () => void>();
@@ -85,7 +89,19 @@ export class Exchange {
     if (lingers) this.#linger();
     // What was begun to be read must be read to its end before the connection can be used again.
     else if (stillToCome) this.req.unpipe().resume();
+    if (this.res.writableLength > 0) this.#watchReader();
     if (callAnswered.hasSubscribers) this.#tell(reply);
+  }
+
+  /** The system has not taken the whole answer, because the caller does not read it as fast. */
+  #watchReader(): void {
+    const { res } = this;
+    const { socket } = this.req;
+    this.#context.unread(res, res.writableLength);
+    // Any progress starts it anew.
+    socket.setTimeout(this.#context.stallLimit);
+    // Before node:http sets its own limit for what comes next on this connection.
+    res.prependOnceListener('finish', () => socket.setTimeout(0));
   }
 
   /**

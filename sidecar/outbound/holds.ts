@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { OutboundConfig } from '../config/config.ts';
 import { refusingLimit } from '../policy/admission.ts';
 import type { Hold } from './hold.ts';
@@ -41,6 +42,17 @@ export class Holds {
     hold.bytes += bytes;
     this.#bytes += bytes;
     return true;
+  }
+
+  /**
+   * An answer that its caller reads slowly is in memory, too, until `res` is closed. It is there already, so that it is
+   * counted and never refused: what does not fit any more are new calls.
+   */
+  keepUnread(res: ServerResponse, bytes: number): void {
+    this.#bytes += bytes;
+    res.once('close', () => {
+      this.#bytes -= bytes;
+    });
   }
 
   /** A second time does nothing. */

@@ -20,6 +20,8 @@ import { Upstreams } from './upstreams.ts';
 
 /** After the last answers are written their bytes may need this long to leave, ms. */
 const flushTime = 500;
+/** A caller that neither sends what it has announced nor reads what it is sent for this long is given up, ms. */
+const patienceWithCallers = 60_000;
 
 /** The calls that the service makes. */
 export interface Outbound {
@@ -42,6 +44,8 @@ export interface OutboundOptions {
   readonly service: string;
   readonly config: OutboundConfig;
   readonly broker: Broker;
+  /** A caller that stands still in the middle of its request or its answer is given up after this, ms. Default a minute. */
+  readonly stallLimit?: number;
 }
 
 export function createOutbound(options: OutboundOptions): Outbound {
@@ -71,7 +75,7 @@ class OutboundSide implements Outbound {
   readonly #prepare: (config: OutboundConfig) => void;
   readonly #context: ExchangeContext;
 
-  constructor({ service, config, broker }: OutboundOptions) {
+  constructor({ service, config, broker, stallLimit = patienceWithCallers }: OutboundOptions) {
     this.#config = config;
     this.#router = compileRoutes(config.routes);
     this.#upstreams = new Upstreams(config.hosts);
@@ -89,12 +93,16 @@ class OutboundSide implements Outbound {
       log,
       alarms: this.#alarms,
       holds: this.#holds,
+      stallLimit,
       passThrough: (exchange, body) => this.#passthrough.forward(exchange, body),
     });
     this.#resource = new CallResource(log, this.#alarms, this.#holds);
     const isDraining = () => this.#draining;
+    const holds = this.#holds;
     this.#context = {
       alarms: this.#alarms,
+      stallLimit,
+      unread: (res, bytes) => holds.keepUnread(res, bytes),
       get draining() {
         return isDraining();
       },

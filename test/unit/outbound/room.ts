@@ -28,12 +28,14 @@ export async function openRoom(
   route: Partial<RouteConfig> = {},
   config: Partial<OutboundConfig> = {},
   caller: MemoryCaller = new MemoryCaller(),
+  options: { readonly stallLimit?: number } = {},
 ): Promise<Room> {
   const routes = [sampleRoute({ match: { host: 'payments' }, ...route })];
   const outbound = createOutbound({
     service: 'orders',
     config: sampleOutbound({ routes, ...config }),
     broker: caller.broker,
+    ...options,
   });
   await outbound.open();
   return { outbound, caller, port: portOf(outbound), [Symbol.asyncDispose]: () => outbound.drain(0) };
