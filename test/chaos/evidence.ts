@@ -46,6 +46,8 @@ export interface PlayedFault {
   readonly name: string;
   readonly target: string;
   readonly from: number;
+  /** By how much a clock jumped, ms. */
+  readonly by?: number;
   /** Infinity where the history ends before it. */
   to: number;
 }
@@ -134,7 +136,8 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
         break;
       case 'fault':
         if (event.phase === 'begin') {
-          faults.push({ name: event.name, target: event.target, from: event.at, to: Number.POSITIVE_INFINITY });
+          const { name, target, at: from, by } = event;
+          faults.push({ name, target, from, to: Number.POSITIVE_INFINITY, ...(by !== undefined && { by }) });
         } else {
           const played = faults.findLast(({ name, target }) => name === event.name && target === event.target);
           if (played) played.to = event.at;

@@ -165,6 +165,8 @@ export interface FaultMark {
   readonly name: string;
   readonly target: string;
   readonly phase: 'begin' | 'end';
+  /** By how much a clock jumped, ms. */
+  readonly by?: number;
 }
 
 /** Adds events to a file; each call is one write, so what is written survives the death of the writer. */

@@ -17,13 +17,14 @@ export async function inject(system: System, plan: readonly Fault[], begin: numb
   if (failures.length > 0) throw new AggregateError(failures, 'faults could not be played as planned');
 }
 
-async function play(system: System, { name, target, at, lasts }: Fault, begin: number): Promise<void> {
+async function play(system: System, fault: Fault, begin: number): Promise<void> {
+  const { name, target, at, lasts, by } = fault;
   const mark = (phase: FaultMark['phase']) =>
-    record(system.file, { type: 'fault', at: Date.now(), name, target, phase });
+    record(system.file, { type: 'fault', at: Date.now(), name, target, phase, ...(by !== undefined && { by }) });
   await pause(Math.max(0, begin + at - Date.now()));
   mark('begin');
   try {
-    const remedy = await strike(system, name, target);
+    const remedy = await strike(system, fault);
     await pause(lasts);
     await remedy();
   } finally {
@@ -31,7 +32,7 @@ async function play(system: System, { name, target, at, lasts }: Fault, begin: n
   }
 }
 
-async function strike(system: System, name: Fault['name'], target: string): Promise<Remedy> {
+async function strike(system: System, { name, target, by = 0 }: Fault): Promise<Remedy> {
   switch (name) {
     case 'kill': {
       const victim = system.victim(target);
@@ -57,18 +58,21 @@ async function strike(system: System, name: Fault['name'], target: string): Prom
       system.behave(target, { kind: name, share: 0.7 });
       return () => system.behave(target, { kind: 'well', share: 0 });
     case 'cut':
-      await system.link(target).cut();
-      return () => system.link(target).heal();
+      await Promise.all(system.links(target).map((link) => link.cut()));
+      return () => heal(system, target);
     case 'stall':
-      system.link(target).stall('both');
-      return () => system.link(target).heal();
+      for (const link of system.links(target)) link.stall('both');
+      return () => heal(system, target);
     case 'deaf':
-      system.link(target).stall('to-client');
-      return () => system.link(target).heal();
+      for (const link of system.links(target)) link.stall('to-client');
+      return () => heal(system, target);
     case 'lock':
       return system.broker.lock?.() ?? nothing;
     case 'full':
       return (await system.broker.fill?.()) ?? nothing;
+    case 'clock':
+      system.setClock(target, by);
+      return () => system.setClock(target, 0);
     case 'rolling':
       for (const { part } of system.sidecars.values()) {
         await part.stop();
@@ -84,6 +88,10 @@ async function strike(system: System, name: Fault['name'], target: string): Prom
     default:
       return name satisfies never;
   }
+}
+
+async function heal(system: System, target: string): Promise<void> {
+  await Promise.all(system.links(target).map((link) => link.heal()));
 }
 
 function nothing(): void {

@@ -3,7 +3,8 @@ import type { Engine } from './broker.ts';
 import { type FaultName, faults } from './schedule.ts';
 
 export interface Options {
-  readonly engine: Engine;
+  /** The brokers, each of which gets every seed. */
+  readonly engines: readonly Engine[];
   readonly faults: readonly FaultName[];
   readonly calls: number;
   readonly seed: number;
@@ -13,11 +14,19 @@ export interface Options {
   readonly callers: number;
   readonly ordered: boolean;
   readonly folder?: string;
+  /** After this the runs are ended, finished or not, s. */
+  readonly limit?: number;
+  /** A file that gets the outcome of each run, as JSON. */
+  readonly report?: string;
 }
+
+/** What `--quick` stands for: what a gate has the time for. Options that are given beside it win. */
+const quick = { broker: 'nats,sqlite', calls: '200', seconds: '12', seeds: '3', limit: '240' };
+const ordinary = { broker: 'nats', calls: '600', seconds: '45', seeds: '1' };
 
 export const usage = `npm run chaos -- [options]
 
-  --broker nats|sqlite   the broker (default nats)
+  --broker LIST          nats, sqlite, or both with a comma between (default nats)
   --faults LIST          all, none, or names with commas (default all); a name with a minus in front is left out
   --calls N              what callers want, over the whole run (default 600)
   --seconds T            over how long (default 45)
@@ -25,6 +34,9 @@ export const usage = `npm run chaos -- [options]
   --seeds K              so many seeds, one after another (default 1)
   --callers N            caller processes (default 3)
   --ordered              calls with an order key, too
+  --quick                two minutes for both brokers: 200 calls in 12 s, three seeds each, at most four minutes
+  --limit T              after so many seconds what has not begun is skipped, and what has not ended has failed
+  --report FILE          gets the outcome of each run, as JSON
   --folder DIR           where histories and logs go (default: a temporary folder)
 
 Faults:
@@ -37,31 +49,37 @@ export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      broker: { type: 'string', default: 'nats' },
+      broker: { type: 'string' },
       faults: { type: 'string', default: 'all' },
-      calls: { type: 'string', default: '600' },
-      seconds: { type: 'string', default: '45' },
+      calls: { type: 'string' },
+      seconds: { type: 'string' },
       seed: { type: 'string', default: '1' },
-      seeds: { type: 'string', default: '1' },
+      seeds: { type: 'string' },
       callers: { type: 'string', default: '3' },
       ordered: { type: 'boolean', default: false },
       folder: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      limit: { type: 'string' },
+      report: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return 'help';
-  const { broker, folder, ordered } = values;
-  if (broker !== 'nats' && broker !== 'sqlite') throw new RangeError(`--broker is nats or sqlite, not ${broker}`);
+  const { folder, ordered, report } = values;
+  const usual: typeof ordinary & { limit?: string } = values.quick ? quick : ordinary;
+  const limit = values.limit ?? usual.limit;
   return {
-    engine: broker,
+    engines: engineNames(values.broker ?? usual.broker),
     faults: faultNames(values.faults),
-    calls: count('calls', values.calls),
-    seconds: count('seconds', values.seconds),
+    calls: count('calls', values.calls ?? usual.calls),
+    seconds: count('seconds', values.seconds ?? usual.seconds),
     seed: count('seed', values.seed),
-    seeds: count('seeds', values.seeds),
+    seeds: count('seeds', values.seeds ?? usual.seeds),
     callers: count('callers', values.callers),
     ordered,
     ...(folder !== undefined && { folder }),
+    ...(limit !== undefined && { limit: count('limit', limit) }),
+    ...(report !== undefined && { report }),
   };
 }
 
@@ -79,6 +97,14 @@ export function faultNames(text: string): FaultName[] {
     else chosen.add(name as FaultName);
   }
   return every.filter((name) => chosen.has(name));
+}
+
+function engineNames(text: string): Engine[] {
+  return text.split(',').map((word) => {
+    const name = word.trim();
+    if (name !== 'nats' && name !== 'sqlite') throw new RangeError(`--broker is nats, sqlite or both, not ${name}`);
+    return name;
+  });
 }
 
 function count(name: string, text: string): number {

@@ -1,16 +1,96 @@
-import type { Verdict } from './checker.ts';
+import type { Engine } from './broker.ts';
+import type { Counts, Verdict } from './checker.ts';
 import type { HistoryEvent } from './history.ts';
 import type { Violation } from './rules.ts';
 import type { Fault } from './schedule.ts';
 
+/** What came of one run. */
+export interface Outcome {
+  readonly engine: Engine;
+  readonly seed: number;
+  /** `failed`: the run did not get as far as a verdict; `skipped`: it was not begun. */
+  readonly verdict: 'held' | 'broken' | 'failed' | 'skipped';
+  /** How long it took, s. */
+  readonly seconds: number;
+  readonly result?: Verdict;
+  readonly failure?: string;
+}
+
+const columns = [
+  'intents',
+  'acknowledged',
+  'answered',
+  'executed',
+  'repeated',
+  'cancelled',
+  'doubled',
+  'lost',
+] as const;
+
+/** A table with a line for each run, and their sum. */
+export function table(outcomes: readonly Outcome[]): string {
+  const judged = outcomes.flatMap(({ result }) => result?.counts ?? []);
+  const sum = (name: (typeof columns)[number]) => judged.reduce((total, counts) => total + counts[name], 0);
+  const lines = outcomes.map(({ engine, seed, seconds: took, result, verdict }) => [
+    `${engine} ${seed}`,
+    `${took} s`,
+    ...(result ? cells(result.counts) : columns.map(() => '-')),
+    ...(result ? [lettersOf(result.counts), wait(result.counts)] : ['-', '-']),
+    verdict,
+  ]);
+  const letters: Record<string, number> = {};
+  for (const { deadLetters } of judged) {
+    for (const [reason, number] of Object.entries(deadLetters)) letters[reason] = (letters[reason] ?? 0) + number;
+  }
+  const total = [
+    'all',
+    `${outcomes.reduce((all, { seconds: took }) => all + took, 0)} s`,
+    ...columns.map((name) => String(sum(name))),
+    lettersOf({ deadLetters: letters }),
+    wait({ longestWait: Math.max(0, ...judged.map(({ longestWait }) => longestWait)) }),
+    `${outcomes.filter(({ verdict }) => verdict === 'held').length} of ${outcomes.length} held`,
+  ];
+  const rows = [['run', 'took', ...columns, 'dead letters', 'longest wait', 'verdict'], ...lines, total];
+  const widths = rows[0]!.map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ')).join('\n');
+}
+
+/** The outcomes for programs. */
+export function report(outcomes: readonly Outcome[]): string {
+  const runs = outcomes.map(({ engine, seed, verdict, seconds: took, result, failure }) => ({
+    broker: engine,
+    seed,
+    verdict,
+    seconds: took,
+    ...(result && { counts: result.counts, violations: result.violations }),
+    ...(failure !== undefined && { failure }),
+  }));
+  return `${JSON.stringify({ runs }, undefined, 2)}\n`;
+}
+
+function cells(counts: Counts): string[] {
+  return columns.map((name) => String(counts[name]));
+}
+
+function lettersOf({ deadLetters }: Pick<Counts, 'deadLetters'>): string {
+  return (
+    Object.entries(deadLetters)
+      .map(([reason, number]) => `${reason} ${number}`)
+      .join(', ') || 'none'
+  );
+}
+
+function wait({ longestWait }: Pick<Counts, 'longestWait'>): string {
+  return `${(longestWait / 1000).toFixed(1)} s`;
+}
+
 /** The verdict in a few lines. */
 export function summary({ counts, violations }: Verdict): string {
-  const { deadLetters, longestWait, ...plain } = counts;
-  const letters = Object.entries(deadLetters).map(([reason, number]) => `${reason} ${number}`);
+  const { deadLetters: _letters, longestWait: _wait, ...plain } = counts;
   const numbers = Object.entries(plain).map(([name, number]) => `${name} ${number}`);
   return [
     numbers.join(', '),
-    `dead letters: ${letters.join(', ') || 'none'}; longest wait ${(longestWait / 1000).toFixed(1)} s`,
+    `dead letters: ${lettersOf(counts)}; longest wait ${wait(counts)}`,
     violations.length === 0 ? 'VERDICT: nothing lost, nothing doubled' : `VERDICT: ${violations.length} violations`,
   ].join('\n');
 }
@@ -32,7 +112,10 @@ export function story(violation: Violation, history: readonly HistoryEvent[], be
 /** A schedule for people. */
 export function planText(plan: readonly Fault[]): string {
   return plan
-    .map(({ at, lasts, name, target }) => `  ${seconds(at)} ${name.padEnd(13)} ${target.padEnd(18)} ${seconds(lasts)}`)
+    .map(({ at, lasts, name, target, by }) => {
+      const jump = by === undefined ? '' : ` by ${seconds(by)}`;
+      return `  ${seconds(at)} ${name.padEnd(13)} ${target.padEnd(22)} ${seconds(lasts)}${jump}`;
+    })
     .join('\n');
 }
 

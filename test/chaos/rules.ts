@@ -24,6 +24,8 @@ const breakingFaults: Readonly<Record<string, ReadonlySet<string>>> = {
 const calleeSide = /^(service|payments)-/;
 /** A fault can show this long after its end: leases run out, a connection turns out to be dead, ms. */
 const aftermath = 5_000;
+/** A process takes its clock for shifted this long after the shift is over, ms. */
+const clockLag = 1_000;
 /** Dead letters that a key may start again. */
 const restartable = new Set(['exhausted', 'deadline-exceeded']);
 
@@ -133,28 +135,37 @@ export const rules = {
     }
   },
 
-  /** Calls with one order key run one after another, in the order in which they were acknowledged. */
-  *misordered({ intents }) {
+  /**
+   * Calls with one order key run one after another, in the order in which they were acknowledged: once a call has
+   * begun, none before it is carried out any more. What an operator replays has lost its place. A request that had
+   * been sent to a process before it was frozen cannot be called back.
+   */
+  *misordered({ intents, calls, faults }) {
+    const frozen = faults.filter(({ name, target }) => name === 'pause' && calleeSide.test(target));
+    const thaws = (at: number) => frozen.some(({ from, to }) => from <= at && at <= to + aftermath);
     const queues = Map.groupBy(
       [...intents.values()].filter(({ invokes, accepted }) => invokes[0]?.order && accepted.length > 0),
       ({ invokes }) => invokes[0]?.order?.key,
     );
     for (const [key, queue] of queues) {
-      const sorted = queue.toSorted((a, b) => positionOf(a) - positionOf(b));
-      let before: { intent: Intent; at: number } | undefined;
-      for (const intent of sorted) {
-        const at = intent.attempted.find(({ executed }) => executed)?.at;
-        if (at === undefined) continue;
-        if (before && at < before.at) {
-          const earlier = `${before.intent.token} (${positionOf(before.intent)})`;
-          yield by(intent, `in the order of ${key} it (${positionOf(intent)}) was executed before ${earlier}`);
+      let next: { readonly intent: Intent; readonly at: number } | undefined;
+      for (const intent of queue.toSorted((a, b) => positionOf(b) - positionOf(a))) {
+        const executions = inPlace(intent, calls);
+        const late = executions.find((at) => next !== undefined && at > next.at && !thaws(at));
+        if (next && late !== undefined) {
+          const later = `${next.intent.token} (${positionOf(next.intent)})`;
+          yield by(intent, `in the order of ${key} it (${positionOf(intent)}) was executed after ${later}`);
         }
-        before = { intent, at };
+        const first = executions[0];
+        if (first !== undefined && (next === undefined || first < next.at)) next = { intent, at: first };
       }
     }
   },
 
-  /** Nothing is started after its deadline. The time for which a process was frozen on the way does not count. */
+  /**
+   * Nothing is started after its deadline. The time for which a process was frozen on the way does not count, nor do
+   * the jumps of the clocks by which deadlines are set and kept.
+   */
   *late({ intents, calls, faults }) {
     const frozen = faults.filter(({ name }) => name === 'pause');
     for (const intent of intents.values()) {
@@ -167,7 +178,7 @@ export const rules = {
           (sum, { from, to }) => sum + Math.max(0, Math.min(at, to) - Math.max(accepted, from)),
           0,
         );
-        const late = at - accepted - limit - asleep;
+        const late = at - accepted - limit - asleep - jumps(faults, accepted, at);
         if (late > tolerance)
           yield by(intent, `it was sent to the callee ${Math.round(late)} ms after its deadline`, call);
       }
@@ -198,17 +209,32 @@ export const rules = {
     }
   },
 
-  /** Retries follow evidence: without a fault that breaks attempts no call is given up for broken attempts. */
-  *forsaken({ calls, faults }) {
+  /**
+   * Retries follow evidence: without a fault that breaks attempts no call is given up for broken attempts, and none for
+   * a deadline that it does not have, or not yet.
+   */
+  *forsaken({ intents, calls, faults }) {
     for (const call of calls.values()) {
       const [reason = ''] = call.letters;
       const reasons = breakingFaults[reason];
-      const times = [...call.accepted, ...call.answered, ...call.attempted].map(({ at }) => at);
+      const invokes = [...call.tokens].flatMap((token) => intents.get(token)?.invokes ?? []);
+      const times = [...invokes, ...call.accepted, ...call.answered, ...call.attempted].map(({ at }) => at);
+      const given = call.answered[0]?.at ?? Number.POSITIVE_INFINITY;
+      if (reason === 'deadline-exceeded') {
+        const [invoke] = invokes;
+        const limit = invoke?.deadline ?? Number.POSITIVE_INFINITY;
+        if (invoke && given - invoke.at < limit - tolerance - jumps(faults, invoke.at, given)) {
+          yield of(call, `it was given up as ${reason}, and its deadline had not passed`);
+        }
+      }
       if (reasons === undefined || times.length === 0) continue;
-      const [from, to] = [Math.min(...times), call.answered[0]?.at ?? Number.POSITIVE_INFINITY];
+      const from = Math.min(...times);
       const touched = faults.some(
         (fault) =>
-          reasons.has(fault.name) && calleeSide.test(fault.target) && fault.from <= to && fault.to + aftermath >= from,
+          reasons.has(fault.name) &&
+          calleeSide.test(fault.target) &&
+          fault.from <= given &&
+          fault.to + aftermath >= from,
       );
       if (!touched) yield of(call, `it was given up as ${reason}, and no fault on the callee's side had touched it`);
     }
@@ -238,6 +264,20 @@ function isPromised({ accepted, attempted }: Call): boolean {
 
 function positionOf({ invokes }: Intent): number {
   return invokes[0]?.order?.position ?? 0;
+}
+
+/** When it was carried out on its own account, and not because an operator replayed it. */
+function inPlace({ attempted }: Intent, calls: Evidence['calls']): number[] {
+  return attempted
+    .filter(({ at, call, executed }) => executed && !calls.get(call)?.replayed.some((replayed) => replayed <= at))
+    .map(({ at }) => at);
+}
+
+/** By how much the clocks may have been apart in this time, ms: a lease on life for what was begun before a jump. */
+function jumps(faults: Evidence['faults'], from: number, to: number): number {
+  return faults
+    .filter((fault) => fault.by !== undefined && fault.from <= to && fault.to + clockLag >= from)
+    .reduce((sum, { by: jump = 0 }) => sum + Math.abs(jump), 0);
 }
 
 /** The latest moment from which the deadline can count. */

@@ -3,25 +3,44 @@ import { chance } from './random.ts';
 /** Every kind of fault: what it hits, how long it lasts (ms), and what it is. */
 export const faults = {
   kill: { hits: ['sidecar', 'service', 'caller', 'broker'], lasts: [200, 4_000], is: 'kill -9, started again' },
-  pause: { hits: ['sidecar', 'service', 'broker'], lasts: [300, 7_000], is: 'SIGSTOP, SIGCONT' },
-  down: { hits: ['service'], lasts: [500, 8_000], is: 'the service is stopped, started again' },
+  pause: { hits: ['sidecar', 'service', 'caller', 'broker'], lasts: [300, 7_000], is: 'SIGSTOP, SIGCONT' },
+  down: { hits: ['service', 'broker'], lasts: [500, 8_000], is: 'a service or the broker is stopped, started again' },
   slow: { hits: ['service'], lasts: [1_000, 6_000], is: 'the service takes its time' },
   hang: { hits: ['service'], lasts: [1_000, 5_000], is: 'the service takes longer than an attempt may' },
   reset: { hits: ['service'], lasts: [500, 4_000], is: 'the service resets connections after it has executed' },
   'reset-before': { hits: ['service'], lasts: [500, 4_000], is: 'the service resets connections and does nothing' },
   unavailable: { hits: ['service'], lasts: [500, 4_000], is: 'the service answers 503' },
   'retry-after': { hits: ['service'], lasts: [500, 4_000], is: 'the service answers 503 with Retry-After' },
-  cut: { hits: ['link'], lasts: [300, 6_000], is: 'one sidecar’s connections to the broker are reset' },
-  stall: { hits: ['link'], lasts: [300, 8_000], is: 'no byte passes between one sidecar and the broker' },
-  deaf: { hits: ['link'], lasts: [300, 8_000], is: 'no byte passes from the broker to one sidecar' },
+  cut: {
+    hits: ['link', 'side'],
+    lasts: [300, 6_000],
+    is: 'a sidecar’s, or a side’s, connections to the broker are reset',
+  },
+  stall: {
+    hits: ['link', 'side'],
+    lasts: [300, 8_000],
+    is: 'no byte passes between a sidecar, or a side, and the broker',
+  },
+  deaf: { hits: ['link', 'side'], lasts: [300, 8_000], is: 'no byte passes from the broker to a sidecar, or a side' },
   lock: { hits: ['database'], lasts: [300, 6_000], is: 'another process holds the database’s write lock' },
   full: { hits: ['disk'], lasts: [1_000, 5_000], is: 'the broker’s disk is full' },
+  clock: { hits: ['clock'], lasts: [500, 8_000], is: 'a sidecar’s wall clock jumps by up to half a minute, and back' },
   rolling: { hits: ['fleet'], lasts: [0, 0], is: 'every sidecar is restarted by SIGTERM, one after another' },
   reload: { hits: ['sidecar'], lasts: [500, 3_000], is: 'another configuration is loaded, then the old one' },
 } as const satisfies Record<string, { hits: readonly TargetKind[]; lasts: readonly [number, number]; is: string }>;
 
 export type FaultName = keyof typeof faults;
-export type TargetKind = 'sidecar' | 'service' | 'caller' | 'broker' | 'link' | 'database' | 'disk' | 'fleet';
+export type TargetKind =
+  | 'sidecar'
+  | 'service'
+  | 'caller'
+  | 'broker'
+  | 'link'
+  | 'side'
+  | 'clock'
+  | 'database'
+  | 'disk'
+  | 'fleet';
 
 /** What faults can hit. */
 export interface Target {
@@ -37,6 +56,8 @@ export interface Fault {
   readonly target: string;
   readonly at: number;
   readonly lasts: number;
+  /** By how much a clock jumps, ms. */
+  readonly by?: number;
 }
 
 /** What is drawn more often than once: crashes are what a promise is for. */
@@ -45,6 +66,8 @@ const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2 };
 const recovery = 1_500;
 /** A rolling restart takes about this long, ms; it cannot be known before. */
 const rollingTakes = 12_000;
+/** A clock jumps by up to this in either direction, ms. */
+const furthestJump = 30_000;
 /** Leases outlive short pauses; now and then a process sleeps for longer than any lease, in runs that have the time, ms. */
 const longPause = [33_000, 42_000] as const;
 const timeForLongPause = 150_000;
@@ -78,7 +101,8 @@ export function schedule(seed: string, names: readonly FaultName[], targets: rea
       if (involved.some((other) => (busyUntil.get(other) ?? 0) > at)) continue;
       const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
       for (const other of involved) busyUntil.set(other, over);
-      plan.push({ name, target: target.name, at: Math.round(at), lasts });
+      const by = name === 'clock' ? { by: Math.round(dice.between(-furthestJump, furthestJump)) } : {};
+      plan.push({ name, target: target.name, at: Math.round(at), lasts, ...by });
       break;
     }
   }

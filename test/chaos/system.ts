@@ -5,6 +5,7 @@ import { freePort } from '../support/free-port.ts';
 import { startTcpRelay, type TcpRelay } from '../support/tcp-relay.ts';
 import { type BrokerUnderTest, type Engine, startBroker } from './broker.ts';
 import type { CallerOptions } from './caller.ts';
+import { clockVariable } from './clock.ts';
 import type { Door } from './exchange.ts';
 import { type Crashed, record } from './history.ts';
 import { Part, type Victim } from './part.ts';
@@ -13,6 +14,8 @@ import type { Behaviour } from './service.ts';
 import { routes } from './workload.ts';
 
 const entryPoint = join(import.meta.dirname, '../../sidecar/main.ts');
+/** The services with sidecars of their own: a side each. */
+const sides = ['orders', 'payments'];
 const program = (name: string) => join(import.meta.dirname, name);
 
 export interface SystemOptions {
@@ -30,6 +33,8 @@ export interface SystemOptions {
 interface Sidecar {
   readonly part: Part;
   readonly link?: TcpRelay;
+  /** The file with the offset of its wall clock. */
+  readonly clock: string;
   /** Writes the configuration, in the ordinary or the other form, and has it loaded. */
   reload(form: 'ordinary' | 'other'): void;
 }
@@ -76,6 +81,10 @@ export class System {
     for (const [name, { link }] of this.sidecars) {
       targets.push({ name, kind: 'sidecar' });
       if (link) targets.push({ name: linkOf(name), kind: 'link', involves: [name] });
+      targets.push({ name: clockOf(name), kind: 'clock' });
+    }
+    if (this.broker.port !== undefined) {
+      for (const side of sides) targets.push({ name: sideOf(side), kind: 'side', involves: this.#sidecarsOf(side) });
     }
     for (const { name } of this.#services) targets.push({ name, kind: 'service' });
     for (const { name } of this.callers) targets.push({ name, kind: 'caller' });
@@ -87,10 +96,20 @@ export class System {
     return targets;
   }
 
-  link(target: string): TcpRelay {
-    const relay = [...this.sidecars].find(([name]) => linkOf(name) === target)?.[1].link;
-    if (!relay) throw new Error(`there is no link ${target}`);
-    return relay;
+  /** The links that a target of kind `link` or `side` stands for. */
+  links(target: string): TcpRelay[] {
+    const side = sides.find((service) => sideOf(service) === target);
+    const names = side ? this.#sidecarsOf(side) : [...this.sidecars.keys()].filter((name) => linkOf(name) === target);
+    const relays = names.flatMap((name) => this.sidecars.get(name)?.link ?? []);
+    if (relays.length === 0) throw new Error(`there is no link ${target}`);
+    return relays;
+  }
+
+  /** Shifts the wall clock of a sidecar. @param offset from the machine's, ms */
+  setClock(target: string, offset: number): void {
+    const clock = [...this.sidecars].find(([name]) => clockOf(name) === target)?.[1].clock;
+    if (clock === undefined) throw new Error(`there is no clock ${target}`);
+    writeFileSync(clock, String(offset));
   }
 
   victim(name: string): Victim {
@@ -199,22 +218,26 @@ export class System {
       writeFileSync(file, stringify(config));
     };
     write('ordinary');
-    const part = this.#part(name, [entryPoint, 'run', '--config', file], `http://${admin}/ready`);
+    const clock = this.#file(`${name}.clock`);
+    writeFileSync(clock, '0');
+    const args = ['--import', program('clock.ts'), entryPoint, 'run', '--config', file];
+    const part = this.#part(name, args, `http://${admin}/ready`, { [clockVariable]: clock });
     const reload = (form: 'ordinary' | 'other') => {
       write(form);
       part.reload();
     };
-    this.sidecars.set(name, { part, ...(link && { link }), reload });
+    this.sidecars.set(name, { part, ...(link && { link }), clock, reload });
     await part.start();
   }
 
-  #part(name: string, args: string[], health?: string): Part {
+  #part(name: string, args: string[], health?: string, env?: Record<string, string>): Part {
     const part = new Part({
       label: name,
       command: process.execPath,
       args,
       log: this.#file(join('logs', `${name}.log`)),
       ...(health !== undefined && { health }),
+      ...(env && { env }),
       onCrash: (detail) => {
         const crash: Crashed = { type: 'crashed', at: Date.now(), part: name, detail };
         record(this.file, crash);
@@ -225,9 +248,21 @@ export class System {
     return part;
   }
 
+  #sidecarsOf(side: string): string[] {
+    return [...this.sidecars.keys()].filter((name) => name.startsWith(`${side}-`));
+  }
+
   #file(name: string): string {
     return join(this.#options.folder, name);
   }
+}
+
+function clockOf(sidecar: string): string {
+  return `${sidecar}’s clock`;
+}
+
+function sideOf(service: string): string {
+  return `the links of ${service}`;
 }
 
 function linkOf(sidecar: string): string {

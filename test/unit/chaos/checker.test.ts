@@ -84,6 +84,10 @@ const paused = (from: number, to: number): HistoryEvent[] => [
   { type: 'fault', at: from, name: 'pause', target: 'payments-1', phase: 'begin' },
   { type: 'fault', at: to, name: 'pause', target: 'payments-1', phase: 'end' },
 ];
+const jumped = (from: number, to: number, by: number): HistoryEvent[] => [
+  { type: 'fault', at: from, name: 'clock', target: 'payments-1’s clock', phase: 'begin', by },
+  { type: 'fault', at: to, name: 'clock', target: 'payments-1’s clock', phase: 'end', by },
+];
 const outcomeUnknown = (...before: HistoryEvent[]) => [
   ...before,
   invoke(10_000),
@@ -95,7 +99,9 @@ const crashed: HistoryEvent = { type: 'crashed', at: 5, part: 'orders-1', detail
 
 const keyed = { key: 'k1', idempotent: true } as const;
 const hasty = { deadline: 3_000 } as const;
-const ordered = (position: number) => ({ order: { key: 'o', position }, token: `t${position}` });
+const ordered = (position: number) => ({ order: { key: 'o', position }, token: `t${position}`, idempotent: true });
+/** The first of the queue is carried out once more. */
+const again = (at: number) => attempted(at, { attempt: 2, nonce: 'n3' });
 const queue = (first: number, second: number): HistoryEvent[] => [
   ...[1, 2].flatMap((n) => [invoke(n * 10, ordered(n)), accepted(n * 10 + 1, `c${n}`, `t${n}`)]),
   attempted(first, { token: 't1', call: 'c1', nonce: 'n1' }),
@@ -133,6 +139,16 @@ describe('a good history is accepted', () => {
       ],
     ],
     ['a dead letter', outcomeUnknown(...killed('payments-2', 9_000, 9_500))],
+    [
+      'a dead letter of a call whose caller was killed before it was told of it',
+      [
+        invoke(1),
+        ...killed('payments-2', 20, 2_000),
+        unknown(2_100),
+        givenUp(20_000, 'outcome-unknown'),
+        letter(20_001, 'outcome-unknown'),
+      ],
+    ],
     ['a dead letter that nobody has asked for yet', [invoke(1), accepted(2), letter(9, 'deadline-exceeded')]],
     [
       'a dead letter that was replayed',
@@ -173,7 +189,30 @@ describe('a good history is accepted', () => {
       'an attempt that a frozen process held up',
       [invoke(1, hasty), accepted(2), ...paused(1_000, 9_000), attempted(10_000), answered(10_001)],
     ],
+    [
+      'an attempt that was held up for as long as a clock had jumped',
+      [invoke(1, hasty), accepted(2), ...jumped(1_000, 2_000, -20_000), attempted(20_000), answered(20_001)],
+    ],
+    [
+      'a deadline that had passed by a clock that had jumped',
+      [
+        ...jumped(1_000, 9_000, 20_000),
+        invoke(2_000, hasty),
+        givenUp(2_001, 'deadline-exceeded'),
+        letter(9_000, 'deadline-exceeded'),
+      ],
+    ],
     ['calls of one order key, in order', queue(30, 40)],
+    ['calls of one order key, the first of them twice before the second', [...queue(30, 40), again(35)]],
+    ['calls of one order key, the first replayed by an operator', [...queue(30, 40), replayed(50), again(60)]],
+    [
+      'calls of one order key, the first carried out again by a process that had been frozen',
+      [...queue(30, 40), ...paused(20, 9_000), again(9_001)],
+    ],
+    [
+      'calls of one order key, one of them declined, and so not executed',
+      [...queue(30, 40), attempted(45, { executed: false, nonce: 'n3' })],
+    ],
   ])('%s', ([, history]) => {
     expect(check(history).violations).toEqual([]);
   });
@@ -189,6 +228,14 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
   forsaken: [
     ['given up without a fault', outcomeUnknown()],
     ['given up long after the fault', outcomeUnknown(...killed('payments-2', 1_000, 2_000))],
+    [
+      'given up for a deadline that it does not have',
+      [invoke(1), accepted(2), givenUp(9, 'deadline-exceeded'), letter(99, 'deadline-exceeded')],
+    ],
+    [
+      'given up before its deadline',
+      [invoke(1, hasty), accepted(2), givenUp(1_900, 'deadline-exceeded'), letter(9_999, 'deadline-exceeded')],
+    ],
     ['given up because the broker was killed', outcomeUnknown(...killed('nats-server', 9_000, 11_000))],
   ],
   unsettled: [['still waiting', [invoke(1), unknown(2), listed(9, 'waiting')]]],
@@ -260,12 +307,34 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
   betrayed: [['refused and executed', [invoke(1), refused(2), attempted(3), answered(9)]]],
   misjudged: [['refused without need', [invoke(1, keyed), refused(2, 'key-reused')]]],
   unheard: [['a key that gets no answer', [invoke(1, keyed), refused(2), invoke(3, keyed), unknown(4)]]],
-  misordered: [['the second before the first', queue(50, 40)]],
+  misordered: [
+    ['the second before the first', queue(50, 40)],
+    ['the first again after the second', [...queue(30, 40), again(50)]],
+    ['the first again, long after the process was frozen', [...queue(30, 40), ...paused(20, 30), again(9_001)]],
+    [
+      'the first after the third, the second in its place',
+      [
+        ...queue(60, 40),
+        invoke(30, ordered(3)),
+        accepted(31, 'c3', 't3'),
+        attempted(50, { token: 't3', call: 'c3', nonce: 'n4' }),
+        answered(102, { token: 't3', call: 'c3', echo: { token: 't3', nonce: 'n4' } }),
+      ],
+    ],
+  ],
   late: [
     ['after its deadline', [invoke(1, hasty), accepted(2), attempted(9_000), answered(9_001)]],
     [
       'after its deadline, frozen only for a part of it',
       [invoke(1, hasty), accepted(2), ...paused(1_000, 2_000), attempted(9_000), answered(9_001)],
+    ],
+    [
+      'after its deadline, later than by any jump of a clock',
+      [invoke(1, hasty), accepted(2), ...jumped(1_000, 2_000, 4_000), attempted(9_000), answered(9_001)],
+    ],
+    [
+      'after its deadline, the clock had jumped before it was sent',
+      [...jumped(10, 20, 9_000), invoke(5_000, hasty), accepted(5_001), attempted(14_000), answered(14_001)],
     ],
     [
       'after the deadline that the list tells',

@@ -12,6 +12,8 @@ const targets: Target[] = [
   { name: 'service-1', kind: 'service' },
   { name: 'caller-1', kind: 'caller' },
   { name: 'nats-server', kind: 'broker' },
+  { name: 'links', kind: 'side', involves: ['orders-1'] },
+  { name: 'clock', kind: 'clock' },
   { name: 'sidecars', kind: 'fleet', involves: ['orders-1', 'payments-1'] },
 ];
 const span = 120_000;
@@ -56,6 +58,12 @@ describe('a schedule', () => {
     expect([...seen].toSorted()).toEqual(everyFault.filter((name) => name !== 'lock' && name !== 'full').toSorted());
   });
 
+  test('says by how much a clock jumps, forwards and backwards', () => {
+    const jumps = seeds.flatMap((seed) => schedule(seed, ['clock'], targets, span)).map(({ by }) => by ?? 0);
+    expect(Math.min(...jumps)).toBeLessThan(-5_000);
+    expect(Math.max(...jumps)).toBeGreaterThan(5_000);
+  });
+
   test('is empty without faults', () => {
     expect(schedule('1', [], targets, span)).toEqual([]);
   });
@@ -88,9 +96,24 @@ describe('options', () => {
     expect(faultNames(text)).toEqual(expected);
   });
 
+  test('--quick is for a gate, and what is given beside it wins', () => {
+    expect(readOptions(['--quick'])).toMatchObject({ engines: ['nats', 'sqlite'], seeds: 3, limit: 240 });
+    expect(
+      readOptions(['--limit', '99', '--quick', '--broker', 'nats', '--seeds', '1', '--report', 'r']),
+    ).toMatchObject({
+      engines: ['nats'],
+      seeds: 1,
+      limit: 99,
+      seconds: 12,
+      report: 'r',
+    });
+    expect(readOptions([])).not.toHaveProperty('limit');
+  });
+
   test.for([
     ['--faults', 'earthquake'],
     ['--broker', 'kafka'],
+    ['--broker', 'nats,kafka'],
     ['--calls', 'many'],
     ['--colour', 'red'],
   ])('%s %s is refused', (args) => {
