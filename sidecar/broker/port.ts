@@ -1,3 +1,5 @@
+import type { SubscriptionStart } from '../config/config.ts';
+import type { BroadcastEvent, DeliveryTarget } from '../model/broadcast.ts';
 import type {
   ActionEvent,
   AttemptRecord,
@@ -30,6 +32,8 @@ export interface Broker {
   promise(): Promise<DurabilityPromise>;
   caller(service: string): CallerLog;
   callee(service: string): CalleeLog;
+  publisher(service: string): PublisherLog;
+  subscriber(service: string): SubscriberLog;
   readonly operator: OperatorLog;
   /** Largest body that fits into one event, bytes; known after the first connection, a safe guess before. */
   readonly maxInlineBody: number;
@@ -214,6 +218,53 @@ export interface Lease {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Broadcast events
+
+/** The broadcast events that one service publishes. They are kept for the retention of broadcasts. */
+export interface PublisherLog {
+  newEventId(): string;
+
+  /**
+   * Stores an event unless one with its id is there.
+   *
+   * `stored`: stored, and durable; every subscription gets it. `known`: an event with this id was stored before.
+   *
+   * Where the broker went away between the write and its acknowledgement the promise stays pending until the
+   * connection is back and the truth is known; it is never rejected then.
+   * @throws {BrokerUnavailable} nothing was stored and nothing will be
+   */
+  publish(event: BroadcastEvent): Promise<Published>;
+}
+
+export type Published = { readonly kind: 'stored' } | { readonly kind: 'known'; readonly fingerprint: string };
+
+/** The subscriptions of one service, as its sidecars see them. */
+export interface SubscriberLog {
+  /**
+   * Starts taking the deliveries of a subscription, oldest event first; see {@link CalleeLog.take}. The instances of the
+   * service share them, each subscription has a backlog of its own.
+   *
+   * A subscription is made durably by its first `subscribe`, as soon as the broker is there and paused or not: from then on its
+   * position is kept under its name, whoever is there to take. A change of `topic` holds for the events that come next.
+   *
+   * A {@link Lease} of it carries `action.delivery` and is always idempotent. `finish` with the outcome `answered` settles the
+   * delivery; a dead letter's outcome leaves a letter of the subscription. There is no response event.
+   */
+  subscribe(options: SubscribeOptions): Taking;
+}
+
+export interface SubscribeOptions extends TakeOptions {
+  /** Unique within the service. */
+  readonly name: string;
+  /** Words with dots between them; `*` stands for one word, `**` for any number, none included. */
+  readonly topic: string;
+  /** Where the subscription starts when it is made. `ago`: ms before that. */
+  readonly from: SubscriptionStart;
+  /** Where deliveries go now; asked for each. */
+  target(): DeliveryTarget;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // The operator's side
 
 /** What the command line and the page read and do. Methods throw {@link BrokerUnavailable}. */
@@ -223,10 +274,10 @@ export interface OperatorLog {
   call(id: string): Promise<CallStory | undefined>;
   /** As `CallerLog.withdraw(id, 'cancelled')`, for any service. */
   cancel(id: string): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'>;
-  /** Newest first. */
+  /** Newest first; those of subscriptions carry `call.delivery`. */
   deadLetters(query: DeadLetterQuery): Promise<DeadLetter[]>;
   deadLetter(id: string): Promise<DeadLetter | undefined>;
-  /** Starts the next round of a dead letter and takes it off the list. */
+  /** Starts the next round of a dead letter and takes it off the list. One of a subscription goes to that subscription only. */
   replay(id: string): Promise<'replayed' | 'unknown'>;
   /** Takes a dead letter off the list for good and frees its key. */
   discard(id: string): Promise<'discarded' | 'unknown'>;

@@ -92,6 +92,14 @@ export function callbackId(service: string, callId: string, round: number, outco
   return derivedId(service, digest('callback', callId, String(round), outcome));
 }
 
+/**
+ * The id of the delivery of an event to a subscription: the same each time, so that what is known of an earlier delivery
+ * is found.
+ */
+export function deliveryId(event: string, service: string, subscription: string): string {
+  return derivedId(service, digest('delivery', event, service, subscription));
+}
+
 function derivedId(service: string, from: Buffer): string {
   const hex = from.toString('hex');
   const variant = (0x8 | (Number.parseInt(hex[12]!, 16) & 0x3)).toString(16);

@@ -71,7 +71,20 @@ export interface ActionEvent {
   /** This call is such a callback: it carries the answer of that call. */
   readonly answerTo?: { readonly id: string; readonly status: number };
   readonly trace?: TraceContext;
+  /** Present where this is the delivery of a broadcast event and no call: there is no answer, any 2xx settles it. */
+  readonly delivery?: DeliveryFacts;
 }
+
+/** Which event is delivered to which subscription of `service`. */
+export interface DeliveryFacts {
+  readonly subscription: string;
+  /** The event's id. */
+  readonly event: string;
+  readonly topic: string;
+}
+
+/** The latest moment that a date can hold: of what may be started at any time, ms since the epoch. */
+export const noDeadline = 8_640_000_000_000_000;
 
 /**
  * What an attempt proved:
@@ -142,6 +155,7 @@ export interface CallFacts {
   readonly deadline: number;
   readonly idempotent: boolean;
   readonly keyed: boolean;
+  readonly delivery?: DeliveryFacts;
 }
 
 /** The stored answer of a call. */
@@ -174,7 +188,8 @@ export const noProgress: Progress = Object.freeze({ attempts: [] });
 
 export function factsOf(action: ActionEvent): CallFacts {
   const { id, round, caller, service, route, method, target, acceptedAt, deadline, idempotent, keyed } = action;
-  return { id, round, caller, service, route, method, target, acceptedAt, deadline, idempotent, keyed };
+  const facts = { id, round, caller, service, route, method, target, acceptedAt, deadline, idempotent, keyed };
+  return action.delivery === undefined ? facts : { ...facts, delivery: action.delivery };
 }
 
 /**
@@ -204,7 +219,7 @@ export function nextRound(action: ActionEvent, history: readonly AttemptRecord[]
     ...action,
     round: action.round + 1,
     acceptedAt: now,
-    deadline: now + (action.deadline - action.acceptedAt),
+    deadline: Math.min(noDeadline, now + (action.deadline - action.acceptedAt)),
     earlier: history,
   };
 }

@@ -1,3 +1,4 @@
+import type { BroadcastEvent } from './broadcast.ts';
 import type {
   ActionEvent,
   Answer,
@@ -213,5 +214,41 @@ export function decodeDeadLetter(bytes: Uint8Array): StoredDeadLetter {
   return {
     ...letter,
     action: actionOf(demand(action, 'action', actionFields) as ActionHead, body),
+  };
+}
+
+const broadcastFields = ['id', 'topic', 'publisher', 'headers', 'at'];
+
+export function encodeBroadcast(event: BroadcastEvent): Uint8Array {
+  const { body, ...head } = event;
+  return frame({ v: FORMAT_VERSION, ...head }, body);
+}
+
+/** @throws {EventFormatError} */
+export function decodeBroadcast(bytes: Uint8Array): BroadcastEvent {
+  const { head, body } = unframe(bytes, 'broadcast');
+  return broadcastOf(head, body);
+}
+
+/**
+ * What may wait for a subscription: an event, or the action event of a delivery that is made again.
+ * @throws {EventFormatError}
+ */
+export function decodeQueued(bytes: Uint8Array): { event: BroadcastEvent } | { action: ActionEvent } {
+  const { head, body } = unframe(bytes, 'delivery');
+  if (head['topic'] !== undefined) return { event: broadcastOf(head, body) };
+  const { v: _, ...fields } = head;
+  return { action: actionOf(demand(fields, 'action', actionFields) as ActionHead, body) };
+}
+
+function broadcastOf(head: Record<string, unknown>, body: Uint8Array): BroadcastEvent {
+  const { v: _, ...fields } = head;
+  const event = demand(fields, 'broadcast', broadcastFields) as Omit<BroadcastEvent, 'body'>;
+  return {
+    ...event,
+    route: event.route ?? '',
+    hasBody: event.hasBody ?? body.length > 0,
+    fingerprint: event.fingerprint ?? '',
+    body,
   };
 }

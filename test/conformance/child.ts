@@ -78,6 +78,23 @@ async function hold(broker: Broker, { start, text }: Extract<Errand, { kind: 'ho
   tell('holds', lease.action.id);
 }
 
+function holdDelivery(broker: Broker, { service, name, topic }: Extract<Errand, { kind: 'hold-delivery' }>): void {
+  let free = 1;
+  const taking = broker.subscriber(service).subscribe({
+    name,
+    topic,
+    from: { kind: 'new' },
+    target: () => ({ method: 'POST', path: '/', retry: { attempts: 8, backoff: { min: 1, max: 1 }, on: [] } }),
+    free: () => free,
+    deliver: (lease) => {
+      free = 0;
+      own(lease.start(1).then(() => tell('holds', lease.action.id)));
+    },
+    report: (error) => tell('problem', error.message),
+  });
+  taking.resume();
+}
+
 /** Numbers between 0 and 1, the same for the same seed (mulberry32). */
 function numbers(seed: number): () => number {
   let state = seed;
@@ -188,6 +205,8 @@ async function run(): Promise<void> {
       return workWithoutEnd(await open(errand.instance), errand);
     case 'hold':
       return await hold(await open('holder'), errand);
+    case 'hold-delivery':
+      return holdDelivery(await open('holder'), errand);
     case 'die-acknowledged': {
       const act = await prepare(await open('mortal'), errand.operation);
       await act();

@@ -11,6 +11,8 @@ export type Errand =
   | { readonly kind: 'work-without-end'; readonly instance: string; readonly seed: number }
   /** Takes one call, starts it where `start`, and keeps it. Tells `holds ID`; answers with `text` when the lease is lost. */
   | { readonly kind: 'hold'; readonly start: boolean; readonly text: string }
+  /** Takes one delivery of a subscription, starts it, and keeps it. Tells `holds ID`. */
+  | { readonly kind: 'hold-delivery'; readonly service: string; readonly name: string; readonly topic: string }
   /** Does one operation and dies of SIGKILL in the moment in which it is acknowledged. */
   | { readonly kind: 'die-acknowledged'; readonly operation: Operation }
   /** Does one operation and dies of SIGKILL while it is under way, after this many turns of the event loop. */

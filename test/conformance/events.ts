@@ -1,4 +1,5 @@
 import { keyedCallId } from '../../sidecar/model/call-id.ts';
+import type { BroadcastEvent } from '../../sidecar/model/broadcast.ts';
 import {
   conclude,
   type ActionEvent,
@@ -33,6 +34,21 @@ export function anAction(fields: Partial<ActionEvent> & Pick<ActionEvent, 'id'>)
     fingerprint: 'print',
     maxBody: 1024 * 1024,
     earlier: [],
+    ...fields,
+  };
+}
+
+/** A broadcast event with nothing special about it. */
+export function anEvent(fields: Partial<BroadcastEvent> & Pick<BroadcastEvent, 'id'>): BroadcastEvent {
+  return {
+    topic: 'order.paid',
+    publisher: 'orders',
+    route: 'order-paid',
+    headers: ['Content-Type', 'application/json'],
+    body: Buffer.from('{}'),
+    hasBody: true,
+    at: Date.now(),
+    fingerprint: 'print',
     ...fields,
   };
 }

@@ -1,6 +1,15 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openBroker } from '../../sidecar/broker/open.ts';
-import type { Broker, CallerLog, Lease, Taking } from '../../sidecar/broker/port.ts';
+import type { BroadcastEvent, DeliveryTarget } from '../../sidecar/model/broadcast.ts';
+import type {
+  Broker,
+  CallerLog,
+  Lease,
+  PublisherLog,
+  SubscribeOptions,
+  TakeOptions,
+  Taking,
+} from '../../sidecar/broker/port.ts';
 import type { ActionEvent, Progress, ResponseEvent } from '../../sidecar/model/call.ts';
 import { eventually } from '../support/eventually.ts';
 import { patience } from '../support/patience.ts';
@@ -118,6 +127,20 @@ export class Child {
   }
 }
 
+type Source = (options: TakeOptions) => Taking;
+type Interest = Pick<SubscribeOptions, 'name' | 'topic'> & Partial<SubscribeOptions>;
+
+/** Where a subscription of a test wants its events. */
+export const hook: DeliveryTarget = {
+  method: 'POST',
+  path: '/hook',
+  retry: { attempts: 8, backoff: { min: 200, max: 60_000 }, on: [503] },
+};
+
+function calleeOf(broker: Broker, service: string): Source {
+  return (options) => broker.callee(service).take(options);
+}
+
 /** Takes calls of a service and keeps them until the test says what becomes of them. */
 export class Hands {
   readonly taking: Taking;
@@ -127,9 +150,9 @@ export class Hands {
   #busy = 0;
   #next = 0;
 
-  constructor(broker: Broker, service: string, slots = 64) {
+  constructor(broker: Broker, service: string, slots = 64, from: Source = calleeOf(broker, service)) {
     this.slots = slots;
-    this.taking = broker.callee(service).take({
+    this.taking = from({
       free: () => Math.max(0, this.slots - this.#busy),
       deliver: (lease) => {
         this.#busy++;
@@ -142,6 +165,15 @@ export class Hands {
   /** Hands that have begun to take. */
   static open(broker: Broker, service: string, slots?: number): Hands {
     const hands = new Hands(broker, service, slots);
+    hands.taking.resume();
+    return hands;
+  }
+
+  /** Hands that have begun to take the deliveries of a subscription. */
+  static subscribe(broker: Broker, service: string, options: Interest, slots?: number): Hands {
+    const hands = new Hands(broker, service, slots, (take) =>
+      broker.subscriber(service).subscribe({ from: { kind: 'new' }, target: () => hook, ...options, ...take }),
+    );
     hands.taking.resume();
     return hands;
   }
@@ -197,5 +229,13 @@ export async function storeAll(log: CallerLog, actions: readonly ActionEvent[]):
   for (const action of actions) {
     const stored = await log.store(action);
     if (stored.kind !== 'accepted') throw new Error(`${action.id} was ${stored.kind}, not accepted`);
+  }
+}
+
+/** Publishes events and expects each to be stored. */
+export async function publishAll(log: PublisherLog, events: readonly BroadcastEvent[]): Promise<void> {
+  for (const event of events) {
+    const published = await log.publish(event);
+    if (published.kind !== 'stored') throw new Error(`${event.id} was ${published.kind}, not stored`);
   }
 }

@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import type { Candidate } from './backend.ts';
 import { awaiting } from './concerns/awaiting.ts';
+import { broadcasting } from './concerns/broadcasting.ts';
 import { callbacks } from './concerns/callbacks.ts';
 import { capacity } from './concerns/capacity.ts';
 import { closing } from './concerns/closing.ts';
@@ -15,6 +16,7 @@ import { promising } from './concerns/promising.ts';
 import { reconnecting } from './concerns/reconnecting.ts';
 import { retention } from './concerns/retention.ts';
 import { storing } from './concerns/storing.ts';
+import { subscribing } from './concerns/subscribing.ts';
 import { withdrawing } from './concerns/withdrawing.ts';
 
 /**
@@ -39,5 +41,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     closing(candidate);
     reconnecting(candidate);
     promising(candidate);
+    broadcasting(candidate);
+    subscribing(candidate);
   });
 }

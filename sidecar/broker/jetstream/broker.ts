@@ -1,5 +1,15 @@
 import type { BrokerConfig } from '../../config/schema.ts';
-import type { Broker, BrokerStatus, CalleeLog, CallerLog, DurabilityPromise, OperatorLog } from '../port.ts';
+import { CallIds, newInstanceTag } from '../../model/call-id.ts';
+import type {
+  Broker,
+  BrokerStatus,
+  CalleeLog,
+  CallerLog,
+  DurabilityPromise,
+  OperatorLog,
+  PublisherLog,
+  SubscriberLog,
+} from '../port.ts';
 import { JetStreamCallerLog } from './caller-log.ts';
 import { Connection } from './connection.ts';
 import type { Context } from './context.ts';
@@ -7,8 +17,10 @@ import { Lookup } from './lookup.ts';
 import { JetStreamOperatorLog } from './operator-log.ts';
 import { durabilityPromise } from './promise.ts';
 import { Publisher } from './publisher.ts';
+import { JetStreamPublisherLog } from './publisher-log.ts';
 import { Streams } from './streams.ts';
 import { Subjects } from './subjects.ts';
+import { JetStreamSubscription } from './subscription.ts';
 import { JetStreamTaking } from './taking.ts';
 
 /** What an event needs beside the body: HTTP heads, history, broker headers. */
@@ -33,7 +45,8 @@ class JetStreamBroker implements Broker {
   readonly #connection: Connection;
   readonly #closing = new AbortController();
   readonly #callers = new Map<string, JetStreamCallerLog>();
-  readonly #takings = new Set<JetStreamTaking>();
+  readonly #takings = new Set<JetStreamTaking | JetStreamSubscription>();
+  readonly #eventIds = new CallIds(newInstanceTag());
   readonly operator: OperatorLog;
   #closed: Promise<void> | undefined;
 
@@ -98,6 +111,20 @@ class JetStreamBroker implements Broker {
         const taking = new JetStreamTaking(this.#context, service, options);
         this.#takings.add(taking);
         return taking;
+      },
+    };
+  }
+
+  publisher(service: string): PublisherLog {
+    return new JetStreamPublisherLog(this.#context, service, this.#eventIds);
+  }
+
+  subscriber(service: string): SubscriberLog {
+    return {
+      subscribe: (options) => {
+        const subscription = new JetStreamSubscription(this.#context, service, options);
+        this.#takings.add(subscription);
+        return subscription;
       },
     };
   }

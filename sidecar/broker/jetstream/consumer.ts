@@ -17,3 +17,12 @@ export const consumerConfig: Partial<ConsumerConfig> = {
   max_ack_pending: 20_000,
   max_waiting: 512,
 };
+
+/** The consumer of a subscription, one in each of its two streams, shared by all instances of the service. */
+export const subscriptionConfig: Partial<ConsumerConfig> = {
+  ack_policy: 'explicit',
+  ack_wait: nanos(ACK_WAIT),
+  max_deliver: -1,
+  max_ack_pending: 20_000,
+  max_waiting: 512,
+};

@@ -1,4 +1,5 @@
 import { headers as newHeaders, type MsgHdrs } from '@nats-io/transport-node';
+import type { BroadcastEvent } from '../../model/broadcast.ts';
 import type { ActionEvent, ResponseEvent } from '../../model/call.ts';
 import type { Subjects } from './subjects.ts';
 
@@ -32,6 +33,19 @@ export function actionHeaders(action: ActionEvent, subjects: Subjects): MsgHdrs 
   return headers;
 }
 
+export function broadcastHeaders(event: BroadcastEvent): MsgHdrs {
+  const headers = newHeaders();
+  headers.append(header.messageId, event.id);
+  headers.append(header.expectedLastSequence, '0');
+  headers.append('ce-specversion', SPEC_VERSION);
+  headers.append('ce-type', event.topic);
+  headers.append('ce-source', `/services/${event.publisher}`);
+  headers.append('ce-id', event.id);
+  headers.append('ce-time', new Date(event.at).toISOString());
+  appendTrace(headers, event);
+  return headers;
+}
+
 export function responseHeaders(response: ResponseEvent, expectedLastSequence: number): MsgHdrs {
   const headers = newHeaders();
   headers.append(header.expectedLastSequence, String(expectedLastSequence));
@@ -44,7 +58,7 @@ export function responseHeaders(response: ResponseEvent, expectedLastSequence: n
   return headers;
 }
 
-function appendTrace(headers: MsgHdrs, event: ActionEvent | ResponseEvent): void {
+function appendTrace(headers: MsgHdrs, event: ActionEvent | ResponseEvent | BroadcastEvent): void {
   if (event.trace === undefined) return;
   headers.append('traceparent', event.trace.traceparent);
   if (event.trace.tracestate !== undefined) headers.append('tracestate', event.trace.tracestate);

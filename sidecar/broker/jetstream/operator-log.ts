@@ -15,6 +15,7 @@ import type { Context } from './context.ts';
 import { ask } from './control.ts';
 import { Directory } from './directory.ts';
 import { responseHeaders } from './envelope.ts';
+import { redeliver } from './redelivery.ts';
 import { dropDeadLetter } from './settlement.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -53,7 +54,9 @@ export class JetStreamOperatorLog implements OperatorLog {
         if (response.outcome !== 'discarded') add(finishedListing(response));
       }
     }
-    for (const letter of await this.#directory.deadLetters(depth, query.service)) add(deadListing(letter));
+    for (const letter of await this.#directory.deadLetters(depth, query.service)) {
+      if (letter.action.delivery === undefined) add(deadListing(letter));
+    }
     for (const service of await this.#directory.services('actions')) {
       if (query.service !== undefined && query.service !== service) continue;
       const actions = await this.#directory.openCalls(service, depth);
@@ -96,7 +99,7 @@ export class JetStreamOperatorLog implements OperatorLog {
       return { ...finishedListing(response), outcome: response.outcome, history: response.attempts };
     }
     const letter = await this.#directory.deadLetter(id);
-    return letter === undefined
+    return letter === undefined || letter.action.delivery !== undefined
       ? undefined
       : { ...deadListing(letter), outcome: letter.reason, history: letter.history };
   }
@@ -147,6 +150,10 @@ export class JetStreamOperatorLog implements OperatorLog {
   async replay(id: string): Promise<'replayed' | 'unknown'> {
     const letter = isCallId(id) ? await this.#directory.deadLetter(id) : undefined;
     if (letter === undefined) return 'unknown';
+    if (letter.action.delivery !== undefined) {
+      await redeliver(this.#context, letter);
+      return 'replayed';
+    }
     // Whoever stored this round first, it is under way now.
     if ((await storeAction(this.#context, nextRound(letter.action, letter.history, Date.now()))) === 'known') {
       await dropDeadLetter(this.#context, letter.action);
@@ -159,6 +166,10 @@ export class JetStreamOperatorLog implements OperatorLog {
     if (letter === undefined) return 'unknown';
     const { publisher, subjects, streams } = this.#context;
     const { action } = letter;
+    if (action.delivery !== undefined) {
+      await dropDeadLetter(this.#context, action);
+      return 'discarded';
+    }
     const found = await this.#directory.response(id);
     if (found === undefined || isDeadLetter(found.response.outcome)) {
       // The place of the answer stays taken, by a mark that frees the key: the round must go on counting, or the broker would

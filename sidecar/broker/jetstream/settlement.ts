@@ -80,7 +80,8 @@ function withoutAnswer(response: ResponseEvent): ResponseEvent {
   return { ...rest, outcome: 'answer-too-large' };
 }
 
-async function storeDeadLetter(context: Context, action: ActionEvent, response: ResponseEvent): Promise<void> {
+/** Stores the dead letter of an outcome that is one. Goes on through broker failures. */
+export async function storeDeadLetter(context: Context, action: ActionEvent, response: ResponseEvent): Promise<void> {
   if (!isDeadLetter(response.outcome)) return;
   const answer: Answer | undefined = response.answer;
   await context.publisher.publish({

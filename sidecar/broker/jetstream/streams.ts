@@ -97,6 +97,37 @@ export class Streams {
     };
   }
 
+  broadcasts(): StreamSpec {
+    return {
+      name: this.#subjects.broadcastStream(),
+      subjects: [`${this.#subjects.ns}.evt.>`],
+      retention: 'limits',
+      // A full stream refuses new events; it must not drop what subscriptions have not had yet.
+      discard: 'new',
+      max_age: nanos(this.#config.retention.broadcasts),
+    };
+  }
+
+  deliveries(): StreamSpec {
+    return {
+      name: this.#subjects.deliveryStream(),
+      subjects: [`${this.#subjects.ns}.dlv.>`],
+      retention: 'limits',
+      // As with attempts, the age only clears what a crash left behind. A delivery is open while its event is kept, at most.
+      max_age: nanos(Math.max(this.#config.retention.broadcasts, this.#config.retention.deadLetters)),
+      max_msgs_per_subject: 1,
+    };
+  }
+
+  redeliveries(): StreamSpec {
+    return {
+      name: this.#subjects.redeliveryStream(),
+      subjects: [`${this.#subjects.ns}.again.>`],
+      retention: 'workqueue',
+      discard: 'new',
+    };
+  }
+
   /**
    * Makes sure that the stream exists. `own` also brings an existing one to this configuration; without it, an existing
    * stream is taken as it is, since its retention belongs to another service's configuration.

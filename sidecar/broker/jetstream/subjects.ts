@@ -1,3 +1,4 @@
+import type { SubscriptionName } from '../../model/broadcast.ts';
 import { readCallId } from '../../model/call-id.ts';
 
 /**
@@ -13,6 +14,9 @@ import { readCallId } from '../../model/call-id.ts';
  * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `<ns>.key.<caller>.had.<id>` | answers of keyed calls; which were delivered |
  * | `<ns>_attempts_<callee>` | `<ns>.att.<callee>.<id>.<round>` | progress of calls that must outlive a process |
  * | `<ns>_dead` | `<ns>.dead.<callee>.<caller>.<id>` | dead letters |
+ * | `<ns>_broadcasts` | `<ns>.evt.<publisher>.<topic>.<id>` | broadcast events; the topic has one token or more |
+ * | `<ns>_deliveries` | `<ns>.dlv.<service>.<subscription>.<id>.<round>` | progress of deliveries that must outlive a process |
+ * | `<ns>_redeliveries` | `<ns>.again.<service>.<subscription>.<id>` | dead letters of subscriptions that are replayed |
  *
  * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.ctl.<callee>` asks the
  * callee's sidecars what they hold.
@@ -84,6 +88,45 @@ export class Subjects {
 
   dead(callee: string, caller: string, id: string): string {
     return `${this.ns}.dead.${callee}.${caller}.${id}`;
+  }
+
+  broadcastStream(): string {
+    return `${this.ns}_broadcasts`;
+  }
+  deliveryStream(): string {
+    return `${this.ns}_deliveries`;
+  }
+  redeliveryStream(): string {
+    return `${this.ns}_redeliveries`;
+  }
+
+  /** The durable consumer of a subscription; a service has no `_` in its name. */
+  subscriptionConsumer({ service, subscription }: SubscriptionName): string {
+    return `${service}_${subscription}`;
+  }
+
+  /** The id makes each subject its own, so that an event is stored once for as long as it is kept. */
+  broadcast(publisher: string, topic: string, id: string): string {
+    return `${this.ns}.evt.${publisher}.${topic}.${id}`;
+  }
+
+  /**
+   * The narrowest filter that has all subjects of a topic pattern. What stands after a `**` cannot be told to the server;
+   * the id at the end makes that `order.**`, which includes `order`, is one filter.
+   */
+  broadcasts(pattern: string): string {
+    const words = pattern.split('.');
+    const any = words.indexOf('**');
+    if (any === 0) return `${this.ns}.evt.>`;
+    return `${this.ns}.evt.*.${any < 0 ? `${pattern}.*` : `${words.slice(0, any).join('.')}.>`}`;
+  }
+
+  delivery({ service, subscription }: SubscriptionName, id: string, round: number): string {
+    return `${this.ns}.dlv.${service}.${subscription}.${id}.${round}`;
+  }
+
+  redelivery({ service, subscription }: SubscriptionName, id: string): string {
+    return `${this.ns}.again.${service}.${subscription}.${id}`;
   }
 
   control(callee: string): string {

@@ -7,12 +7,16 @@ import type {
   CallerLog,
   DurabilityPromise,
   OperatorLog,
+  PublisherLog,
+  SubscriberLog,
   TakeOptions,
 } from '../port.ts';
 import { SqliteCallerLog } from './caller-log.ts';
+import { decodeDelivery, SqlitePublisherLog } from './broadcasts.ts';
+import { queueOf } from './call-table.ts';
 import type { LeaseOwner, SqliteLease } from './lease.ts';
 import { SqliteOperatorLog } from './operator-log.ts';
-import { SqliteTaking } from './taking.ts';
+import { SqliteTaking, type SqliteTakingOptions } from './taking.ts';
 import { DatabaseThread, type News } from './thread.ts';
 
 /** While leases are held the thread is told this often that the adapter lives, ms. */
@@ -123,12 +127,32 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   callee(service: string): CalleeLog {
     return {
-      take: (options: TakeOptions) => {
-        const taking = new SqliteTaking(this.#thread, this.#takings.length, service, options, this);
-        this.#takings.push(taking);
-        return taking;
+      take: (options) => this.#take({ service }, options),
+    };
+  }
+
+  publisher(service: string): PublisherLog {
+    return new SqlitePublisherLog(this.#thread, service);
+  }
+
+  subscriber(service: string): SubscriberLog {
+    return {
+      subscribe: (options) => {
+        const { name, topic, from } = options;
+        this.#thread.ask('subscribe', { service, name, topic, from }).catch((error: Error) => options.report(error));
+        const decode = decodeDelivery({ service, subscription: name }, () => options.target());
+        return this.#take({ service: queueOf(service, name), decode }, options);
       },
     };
+  }
+
+  #take(what: Pick<SqliteTakingOptions, 'service' | 'decode'>, options: TakeOptions): SqliteTaking {
+    const taking = new SqliteTaking(
+      { ...what, thread: this.#thread, number: this.#takings.length, owner: this },
+      options,
+    );
+    this.#takings.push(taking);
+    return taking;
   }
 
   close(limitMs: number): Promise<void> {

@@ -38,11 +38,17 @@ export class CallTable {
     return this.#sql.byId.get(this.#ns, id) as unknown as CallRow | undefined;
   }
 
+  /** Whether this delivery is open already. */
+  isDelivering(id: string): boolean {
+    return this.#sql.deliveryById.get(this.#ns, id) !== undefined;
+  }
+
   bySeq(seq: number): CallRow | undefined {
     return this.#sql.bySeq.get(seq) as unknown as CallRow | undefined;
   }
 
-  add(call: StoreArgs): void {
+  /** @param broadcast the event that is delivered, where this is a delivery that holds no event of its own */
+  add(call: StoreArgs, broadcast?: number): void {
     const { id, round, caller, service, fingerprint, idempotent, acceptedAt, deadline, orderKey, event } = call;
     const blocked = orderKey !== null && this.#sql.firstInOrder.get(this.#ns, service, orderKey) !== undefined;
     const { lastInsertRowid } = this.#sql.add.run(
@@ -58,7 +64,8 @@ export class CallTable {
       orderKey,
       Number(blocked),
     );
-    this.#sql.addAction.run(lastInsertRowid, event);
+    if (broadcast === undefined) this.#sql.addAction.run(lastInsertRowid, event);
+    else this.#sql.addDelivery.run(lastInsertRowid, broadcast);
   }
 
   /** Takes a finished call off the log and lets the next one of its order key go. */
@@ -66,13 +73,14 @@ export class CallTable {
     this.#sql.remove.run(call.seq);
     this.#sql.removeAction.run(call.seq);
     this.#sql.removeProgress.run(call.seq);
+    if (isQueueOfSubscription(call.service)) this.#sql.removeDelivery.run(call.seq);
     if (call.order_key === null) return;
     const next = this.#sql.firstInOrder.get(this.#ns, call.service, call.order_key);
     if (next !== undefined) this.#sql.unblock.run(next['seq']!);
   }
 
   action(seq: number): Uint8Array {
-    const row = this.#sql.action.get(seq);
+    const row = this.#sql.action.get(seq) ?? this.#sql.delivered.get(seq);
     if (row === undefined) throw new Error(`call ${seq} has no action event`);
     return row['event'] as Uint8Array;
   }
@@ -150,7 +158,7 @@ export class CallTable {
   list(filter: { caller?: string; service?: string; running?: boolean; limit: number }): CallRow[] {
     const running = filter.running === undefined ? null : Number(filter.running);
     const statement = this.#db.prepare(
-      `SELECT ${columns} FROM calls WHERE ns = :ns AND (:caller IS NULL OR caller = :caller) ` +
+      `SELECT ${columns} FROM calls WHERE ns = :ns AND instr(service, '/') = 0 AND (:caller IS NULL OR caller = :caller) ` +
         'AND (:service IS NULL OR service = :service) AND (:running IS NULL OR running = :running) ' +
         'ORDER BY seq DESC LIMIT :limit',
     );
@@ -159,8 +167,23 @@ export class CallTable {
   }
 }
 
+/** The service under which the deliveries of a subscription are kept; no real service has a name with a slash. */
+export function queueOf(service: string, subscription: string): string {
+  return `${service}/${subscription}`;
+}
+
+function isQueueOfSubscription(service: string): boolean {
+  return service.includes('/');
+}
+
 const statements = {
-  byId: `SELECT ${columns} FROM calls WHERE ns = ? AND id = ?`,
+  // Deliveries are nobody's calls.
+  byId: `SELECT ${columns} FROM calls WHERE ns = ? AND id = ? AND instr(service, '/') = 0`,
+  deliveryById: 'SELECT 1 FROM calls WHERE ns = ? AND id = ?',
+  addDelivery: 'INSERT INTO deliveries (seq, broadcast) VALUES (?, ?)',
+  removeDelivery: 'DELETE FROM deliveries WHERE seq = ?',
+  delivered: `SELECT broadcasts.event FROM deliveries JOIN broadcasts ON broadcasts.seq = deliveries.broadcast
+    WHERE deliveries.seq = ?`,
   bySeq: `SELECT ${columns} FROM calls WHERE seq = ?`,
   add: `INSERT INTO calls (ns, id, round, caller, service, fingerprint, idempotent, accepted_at, deadline, order_key, blocked)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

@@ -12,6 +12,13 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
     case 'store':
       size?.expectRoom(request.args.event.byteLength);
       return ledger.store(request.args, now);
+    case 'publish':
+      size?.expectRoom(request.args.event.byteLength);
+      return ledger.publish(request.args, now);
+    case 'subscribe':
+      return ledger.subscriptions.subscribe(request.args, now);
+    case 'settle':
+      return ledger.settle(request.args, now);
     case 'withdraw':
       return ledger.withdraw(request.args, now);
     case 'start':
@@ -41,7 +48,7 @@ export function read(ledger: Ledger, request: Request, now: number): unknown {
     case 'find':
       return ledger.find(request.args.id, request.args.caller, now);
     case 'backlog':
-      return ledger.calls.backlog(request.args.service);
+      return ledger.backlog(request.args.service);
     case 'calls':
       return listCalls(ledger, request.args, now);
     case 'call':

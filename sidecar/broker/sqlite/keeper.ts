@@ -68,7 +68,9 @@ export class Keeper {
     this.#waiters = new Waiters(this.#ledger, (id, caller, event) =>
       this.#tell({ kind: 'response', id, caller, event }),
     );
-    this.#takers = new Takers(this.#ledger.calls, () => this.#turn(() => this.#lookAround()));
+    this.#takers = new Takers(this.#ledger.calls, this.#ledger.subscriptions, () =>
+      this.#turn(() => this.#lookAround()),
+    );
     this.#size = options.maxBytes === undefined ? undefined : new SizeLimit(db, options.maxBytes);
     this.#housekeeping = new Housekeeping(options.file, db, this.#transactions, this.#ledger, this.#members);
     this.#versionOfData = db.prepare('PRAGMA data_version');

@@ -1,7 +1,7 @@
 import { callbackOf } from '../../http/callback.ts';
 import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
 import type { Lease } from '../port.ts';
-import { packAction, packProgress, packResponse, unpackProgress } from './packing.ts';
+import { packAction, packLetter, packProgress, packResponse, unpackProgress } from './packing.ts';
 import type { LeaseName, TakenCall } from './protocol.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -69,6 +69,10 @@ export class SqliteLease implements Lease {
   async finish(response: ResponseEvent): Promise<void> {
     this.#expectHeld('finish');
     this.#end();
+    if (this.action.delivery !== undefined) {
+      await this.#thread.ask('settle', { ...this.name, id: this.action.id, ...packLetter(this.action, response) });
+      return;
+    }
     const callback = callbackOf(this.action, response);
     const told = callback === undefined ? {} : { callback: packAction(callback) };
     await this.#thread.ask('finish', { ...this.name, ...packResponse(response), ...told });

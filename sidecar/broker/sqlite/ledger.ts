@@ -1,12 +1,25 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { callbackOf } from '../../http/callback.ts';
 import { conclude, factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
-import { decodeAction, decodeResponse } from '../../model/codec.ts';
-import { CallTable, type CallRow } from './call-table.ts';
+import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/codec.ts';
+import type { Published } from '../port.ts';
+import { BroadcastTable } from './broadcast-table.ts';
+import { CallTable, queueOf, type CallRow } from './call-table.ts';
 import { LetterTable } from './letter-table.ts';
 import { concludeOverdue, packAction, packResponse, unpackProgress } from './packing.ts';
-import type { Commands, FindResult, LeaseName, StoreArgs, StoreResult, ThreadOptions, Withdrawn } from './protocol.ts';
+import type {
+  Commands,
+  FindResult,
+  LeaseName,
+  PublishArgs,
+  SettleArgs,
+  StoreArgs,
+  StoreResult,
+  ThreadOptions,
+  Withdrawn,
+} from './protocol.ts';
 import { ResponseTable, type ResponseRow } from './response-table.ts';
+import { SubscriptionTable } from './subscription-table.ts';
 import { becomesResponse, mayWithdraw, settlesRound } from './verdict.ts';
 
 /**
@@ -17,12 +30,16 @@ export class Ledger {
   readonly calls: CallTable;
   readonly responses: ResponseTable;
   readonly letters: LetterTable;
+  readonly broadcasts: BroadcastTable;
+  readonly subscriptions: SubscriptionTable;
   readonly #retention: ThreadOptions['retention'];
 
   constructor(db: DatabaseSync, ns: number, retention: ThreadOptions['retention']) {
     this.calls = new CallTable(db, ns);
     this.responses = new ResponseTable(db, ns);
     this.letters = new LetterTable(db, ns);
+    this.broadcasts = new BroadcastTable(db, ns);
+    this.subscriptions = new SubscriptionTable(db, ns, this.broadcasts, this.calls);
     this.#retention = retention;
   }
 
@@ -105,11 +122,53 @@ export class Ledger {
     return 'stored';
   }
 
+  /** Stores an event unless one with its id is there. */
+  publish(event: PublishArgs, now: number): Published {
+    const known = this.broadcasts.fingerprintOf(event.id);
+    if (known === undefined) {
+      this.broadcasts.add(event, now + this.#retention.broadcasts);
+      return { kind: 'stored' };
+    }
+    const isOurs = event.repeated === true && known === event.fingerprint;
+    return isOurs ? { kind: 'stored' } : { kind: 'known', fingerprint: known };
+  }
+
+  /** Takes a delivery off the log, and leaves a letter where it was given up. */
+  settle({ seq, owner, id, letter }: LeaseName & SettleArgs, now: number): void {
+    const open = this.calls.bySeq(seq);
+    if (letter === undefined) {
+      this.letters.remove(id);
+    } else {
+      // Whoever has it now decides what becomes of it.
+      if (open?.owner !== owner) return;
+      this.letters.put(decodeDeadLetter(letter), now + this.#retention.deadLetters);
+    }
+    if (open !== undefined) this.calls.remove(open);
+  }
+
+  /** @param service or the queue of a subscription, which has not opened all that waits for it */
+  backlog(service: string): { waiting: number; oldest?: number } {
+    const open = this.calls.backlog(service);
+    const slash = service.indexOf('/');
+    if (slash < 0) return open;
+    const unopened = this.subscriptions.waiting(service.slice(0, slash), service.slice(slash + 1));
+    const oldest = Math.min(open.oldest ?? Infinity, unopened.oldest ?? Infinity);
+    const waiting = open.waiting + unopened.count;
+    return waiting === 0 ? { waiting } : { waiting, oldest };
+  }
+
   replay(id: string, now: number): 'replayed' | 'unknown' {
     const letter = this.letters.byId(id, now);
     if (letter === undefined) return 'unknown';
-    this.#open(packAction(nextRound(letter.action, letter.history, now)));
+    const next = nextRound(letter.action, letter.history, now);
+    if (next.delivery === undefined) this.#open(packAction(next));
+    else this.#openDelivery(packAction(next), queueOf(next.service, next.delivery.subscription));
     return 'replayed';
+  }
+
+  #openDelivery(delivery: StoreArgs, queue: string): void {
+    this.letters.remove(delivery.id);
+    if (!this.calls.isDelivering(delivery.id)) this.calls.add({ ...delivery, service: queue });
   }
 
   discard(id: string, now: number): 'discarded' | 'unknown' {
@@ -132,7 +191,7 @@ export class Ledger {
 
   /** Deletes up to `limit` each of what is past its retention; how much there was. */
   expire(now: number, limit: number): number {
-    return this.responses.expire(now, limit) + this.letters.expire(now, limit);
+    return this.responses.expire(now, limit) + this.letters.expire(now, limit) + this.broadcasts.expire(now, limit);
   }
 
   start(lease: LeaseName, mark: string | null): 'started' | 'gone' {

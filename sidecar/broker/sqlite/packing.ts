@@ -1,6 +1,21 @@
-import { conclude, type ActionEvent, type AttemptRecord, type Progress, type ResponseEvent } from '../../model/call.ts';
-import { decodeProgress, encodeAction, encodeProgress, encodeResponse } from '../../model/codec.ts';
-import type { FinishArgs, StoreArgs } from './protocol.ts';
+import type { BroadcastEvent } from '../../model/broadcast.ts';
+import {
+  conclude,
+  isDeadLetter,
+  type ActionEvent,
+  type AttemptRecord,
+  type Progress,
+  type ResponseEvent,
+} from '../../model/call.ts';
+import {
+  decodeProgress,
+  encodeAction,
+  encodeBroadcast,
+  encodeDeadLetter,
+  encodeProgress,
+  encodeResponse,
+} from '../../model/codec.ts';
+import type { FinishArgs, PublishArgs, StoreArgs } from './protocol.ts';
 
 /** An action event as its columns and bytes. */
 export function packAction(action: ActionEvent): StoreArgs {
@@ -25,6 +40,21 @@ export function packResponse(response: ResponseEvent): FinishArgs {
   const { id, round, caller, service, route, keyed } = response.call;
   const { outcome, finishedAt } = response;
   return { id, round, caller, service, route, keyed, outcome, finishedAt, event: own(encodeResponse(response)) };
+}
+
+/** A broadcast event as its columns and bytes. */
+export function packBroadcast(broadcast: BroadcastEvent): PublishArgs {
+  const { id, topic, publisher, at, fingerprint } = broadcast;
+  return { id, topic, publisher, at, fingerprint, event: own(encodeBroadcast(broadcast)) };
+}
+
+/** The letter that the end of a delivery leaves, where it leaves one. */
+export function packLetter(action: ActionEvent, response: ResponseEvent): { letter?: Uint8Array } {
+  const { outcome, finishedAt, attempts, answer } = response;
+  if (!isDeadLetter(outcome)) return {};
+  const status = answer === undefined ? {} : { status: answer.status };
+  const letter = { action, reason: outcome, diedAt: finishedAt, history: attempts, ...status };
+  return { letter: own(encodeDeadLetter(letter)) };
 }
 
 /** The bytes to keep of `progress`; null where there is nothing to remember but the moment. */

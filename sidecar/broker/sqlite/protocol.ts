@@ -1,5 +1,15 @@
 import type { Outcome } from '../../model/call.ts';
-import type { CallListing, CallQuery, CallStory, DeadLetter, DeadLetterQuery, FoundCall } from '../port.ts';
+import type { RetentionConfig } from '../../config/config.ts';
+import type {
+  CallListing,
+  CallQuery,
+  CallStory,
+  DeadLetter,
+  DeadLetterQuery,
+  FoundCall,
+  Published,
+  SubscribeOptions,
+} from '../port.ts';
 
 /** What the adapter and its database thread say to each other. Events travel as the bytes that are stored. */
 
@@ -9,7 +19,7 @@ export interface ThreadOptions {
   readonly service: string;
   readonly instance: string;
   /** ms */
-  readonly retention: { readonly responses: number; readonly keyed: number; readonly deadLetters: number };
+  readonly retention: RetentionConfig;
   readonly maxBytes?: number | undefined;
 }
 
@@ -54,6 +64,25 @@ export interface FinishArgs {
   readonly event: Uint8Array;
 }
 
+export interface PublishArgs {
+  readonly id: string;
+  readonly topic: string;
+  readonly publisher: string;
+  readonly at: number;
+  readonly fingerprint: string;
+  /** It may have been stored before, with the answer lost. */
+  readonly repeated?: boolean;
+  readonly event: Uint8Array;
+}
+
+export type SubscribeArgs = { readonly service: string } & Pick<SubscribeOptions, 'name' | 'topic' | 'from'>;
+
+/** The end of a delivery. `letter`: what is kept of one that was given up. */
+export interface SettleArgs {
+  readonly id: string;
+  readonly letter?: Uint8Array;
+}
+
 export type FindResult =
   | { readonly kind: 'open'; readonly found: Extract<FoundCall, { kind: 'open' }> }
   | { readonly kind: 'finished'; readonly event: Uint8Array; readonly delivered: boolean };
@@ -79,6 +108,10 @@ export interface Commands {
   postpone: { args: LeaseName & { until: number; progress: Uint8Array | null }; result: void };
   release: { args: LeaseName; result: void };
   finish: { args: LeaseName & FinishArgs; result: 'stored' | 'refused' };
+  publish: { args: PublishArgs; result: Published };
+  subscribe: { args: SubscribeArgs; result: void };
+  settle: { args: LeaseName & SettleArgs; result: void };
+  /** `service`: a service, or the queue of a subscription. */
   backlog: { args: { service: string }; result: { waiting: number; oldest?: number } };
   calls: { args: CallQuery; result: CallListing[] };
   call: { args: { id: string }; result: CallStory | undefined };
@@ -144,10 +177,13 @@ const reads: Effect = { write: 'none', rings: false, kept: false };
 export function effectOf(request: Request): Effect {
   switch (request.op) {
     case 'store':
+    case 'publish':
     case 'withdraw':
     case 'replay':
     case 'discard':
       return { write: 'durable', rings: true, kept: false };
+    case 'subscribe':
+    case 'settle':
     case 'finish':
     case 'postpone':
     case 'release':

@@ -12,6 +12,10 @@
  * - `progress`: what postponing remembered.
  * - `responses`: the one response event of a call, with the moment up to which it is kept.
  * - `dead_letters`: the letter, with the action event for its replay.
+ * - `broadcasts`: an event for any number of subscribers, kept until `expires_at`, and while a delivery of it is open.
+ * - `subscriptions`: `position` is the last event of which the subscription has, or needs, no delivery.
+ * - `deliveries`: a call that is the delivery of an event to a subscription has its event here instead of in `actions`. Its
+ *   row in `calls` has `<service>/<subscription>` as its service, so that everything about leases is the same.
  * - `instances`: who takes leases; `token` names the lock file that tells whether the instance lives, `beat` counts its
  *   signs of life.
  */
@@ -86,6 +90,36 @@ export const migrations: readonly string[] = [
     UNIQUE (ns, id)
   ) STRICT;
   CREATE INDEX dead_letters_expiry ON dead_letters (expires_at);
+  `,
+  `
+  CREATE TABLE broadcasts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    publisher TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    event BLOB NOT NULL,
+    UNIQUE (ns, id)
+  ) STRICT;
+  CREATE INDEX broadcasts_in_order ON broadcasts (ns);
+  CREATE INDEX broadcasts_expiry ON broadcasts (expires_at);
+
+  CREATE TABLE subscriptions (
+    sub INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    service TEXT NOT NULL,
+    name TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    UNIQUE (ns, service, name)
+  ) STRICT;
+
+  CREATE TABLE deliveries (seq INTEGER PRIMARY KEY, broadcast INTEGER NOT NULL) STRICT;
+  CREATE INDEX deliveries_of_broadcast ON deliveries (broadcast);
   `,
 ];
 

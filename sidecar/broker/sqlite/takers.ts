@@ -1,7 +1,9 @@
 import type { CallTable } from './call-table.ts';
+import type { SubscriptionTable } from './subscription-table.ts';
 import type { Notice, TakenCall } from './protocol.ts';
 
 interface Taker {
+  /** Or the queue of a subscription. */
   readonly service: string;
   /** Actions that are wanted now. */
   credit: number;
@@ -12,13 +14,15 @@ interface Taker {
 /** Who takes calls here, of which service, and how many are wanted. */
 export class Takers {
   readonly #calls: CallTable;
+  readonly #subscriptions: SubscriptionTable;
   readonly #takers = new Map<number, Taker>();
   readonly #onDue: () => void;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param onDue a postponed call is due */
-  constructor(calls: CallTable, onDue: () => void) {
+  constructor(calls: CallTable, subscriptions: SubscriptionTable, onDue: () => void) {
     this.#calls = calls;
+    this.#subscriptions = subscriptions;
     this.#onDue = onDue;
   }
 
@@ -32,8 +36,12 @@ export class Takers {
   /** The takers that want something which is there. */
   ready(now: number): number[] {
     return [...this.#takers]
-      .filter(([, { service, credit }]) => credit > 0 && this.#calls.hasReady(service, now))
+      .filter(([, { service, credit }]) => credit > 0 && this.#hasReady(service, now))
       .map(([number]) => number);
+  }
+
+  #hasReady(service: string, now: number): boolean {
+    return this.#calls.hasReady(service, now) || (service.includes('/') && this.#subscriptions.hasMore(service));
   }
 
   /** Leases what is wanted; within a transaction. Counts only when `given` is told of it. */
@@ -42,7 +50,12 @@ export class Takers {
     for (const number of numbers) {
       const taker = this.#takers.get(number);
       if (taker === undefined) continue;
-      const calls = this.#calls.take(taker.service, owner, taker.credit, now);
+      const { service, credit } = taker;
+      const calls = this.#calls.take(service, owner, credit, now);
+      if (calls.length < credit && service.includes('/')) {
+        this.#subscriptions.open(service, credit - calls.length);
+        calls.push(...this.#calls.take(service, owner, credit - calls.length, now));
+      }
       if (calls.length > 0) taken.set(number, calls);
     }
     return taken;

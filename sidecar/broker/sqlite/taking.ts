@@ -1,3 +1,4 @@
+import type { ActionEvent } from '../../model/call.ts';
 import { decodeAction } from '../../model/codec.ts';
 import type { TakeOptions, Taking } from '../port.ts';
 import { SqliteLease, type LeaseOwner } from './lease.ts';
@@ -7,18 +8,30 @@ import type { DatabaseThread } from './thread.ts';
 /** An event that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const unreadableAgainMs = 60_000;
 
-/** Takes the calls of one service off the embedded log. */
+export interface SqliteTakingOptions {
+  readonly thread: DatabaseThread;
+  /** Tells the takers of one thread apart. */
+  readonly number: number;
+  /** Or the queue of a subscription. */
+  readonly service: string;
+  readonly owner: LeaseOwner;
+  /** Makes an action event of what is stored. */
+  readonly decode?: (event: Uint8Array) => ActionEvent;
+}
+
+/** Takes the calls of one service, or the deliveries of one subscription, off the embedded log. */
 export class SqliteTaking implements Taking {
   readonly #thread: DatabaseThread;
   readonly #number: number;
   readonly #service: string;
   readonly #options: TakeOptions;
   readonly #owner: LeaseOwner;
+  readonly #decode: (event: Uint8Array) => ActionEvent;
   #received = 0;
   #state: 'paused' | 'running' | 'stopped' = 'paused';
 
-  /** @param number tells the takers of one thread apart */
-  constructor(thread: DatabaseThread, number: number, service: string, options: TakeOptions, owner: LeaseOwner) {
+  constructor({ thread, number, service, owner, decode = decodeAction }: SqliteTakingOptions, options: TakeOptions) {
+    this.#decode = decode;
     this.#thread = thread;
     this.#number = number;
     this.#service = service;
@@ -75,7 +88,7 @@ export class SqliteTaking implements Taking {
     const { seq, owner } = call;
     let action;
     try {
-      action = decodeAction(call.event);
+      action = this.#decode(call.event);
     } catch (cause) {
       this.#options.report(new Error(`an action for ${this.#service} cannot be read`, { cause }));
       const until = Date.now() + unreadableAgainMs;

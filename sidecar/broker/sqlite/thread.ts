@@ -210,5 +210,7 @@ export function spawnThread(options: ThreadOptions): Worker {
 
 /** What may have been done already must not be taken for somebody else's doing. */
 function again(request: Request): Request {
-  return request.op === 'store' ? { ...request, args: { ...request.args, repeated: true } } : request;
+  if (request.op === 'store') return { ...request, args: { ...request.args, repeated: true } };
+  if (request.op === 'publish') return { ...request, args: { ...request.args, repeated: true } };
+  return request;
 }

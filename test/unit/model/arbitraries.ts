@@ -1,4 +1,5 @@
 import * as fc from 'fast-check';
+import type { BroadcastEvent } from '../../../sidecar/model/broadcast.ts';
 import type {
   ActionEvent,
   Answer,
@@ -78,6 +79,7 @@ export const actionEvent: fc.Arbitrary<ActionEvent> = fc.record(
     orderKey: fc.string(),
     earlier: history,
     trace,
+    delivery: fc.record({ subscription: fc.string(), event: fc.uuid(), topic: fc.string() }),
   },
   {
     requiredKeys: [
@@ -147,4 +149,20 @@ export const deadLetter: fc.Arbitrary<StoredDeadLetter> = fc.record(
     trace,
   },
   { requiredKeys: ['action', 'reason', 'diedAt', 'history'] },
+);
+
+export const broadcastEvent: fc.Arbitrary<BroadcastEvent> = fc.record(
+  {
+    id: fc.uuid(),
+    topic: fc.stringMatching(/^[a-z]{1,5}(\.[a-z]{1,5}){0,3}$/),
+    publisher: serviceName,
+    route: fc.string(),
+    headers: rawHeaders,
+    body,
+    hasBody: fc.boolean(),
+    at: time,
+    fingerprint: fc.string(),
+    trace,
+  },
+  { requiredKeys: ['id', 'topic', 'publisher', 'route', 'headers', 'body', 'hasBody', 'at', 'fingerprint'] },
 );

@@ -2,17 +2,20 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   decodeAction,
+  decodeBroadcast,
   decodeDeadLetter,
   decodeProgress,
+  decodeQueued,
   decodeResponse,
   encodeAction,
+  encodeBroadcast,
   encodeDeadLetter,
   encodeProgress,
   encodeResponse,
   EventFormatError,
   FORMAT_VERSION,
 } from '../../../sidecar/model/codec.ts';
-import { actionEvent, deadLetter, progress, responseEvent } from './arbitraries.ts';
+import { actionEvent, broadcastEvent, deadLetter, progress, responseEvent } from './arbitraries.ts';
 
 /** An event as a program without Holdline's code would write it. */
 function frame(head: unknown, body: Uint8Array = new Uint8Array(0)): Uint8Array {
@@ -51,6 +54,7 @@ const decoders = {
   response: decodeResponse,
   progress: decodeProgress,
   'dead letter': decodeDeadLetter,
+  broadcast: decodeBroadcast,
 };
 const everyKind = Object.entries(decoders);
 
@@ -98,6 +102,17 @@ describe('what is encoded comes back the same', () => {
     fc.assert(
       fc.property(deadLetter, (letter) => {
         expect(plain(decodeDeadLetter(encodeDeadLetter(letter)))).toEqual(plain(letter));
+      }),
+    );
+  });
+
+  test('broadcasts, told apart from deliveries that wait in the same queue', () => {
+    fc.assert(
+      fc.property(broadcastEvent, actionEvent, (event, again) => {
+        const bytes = encodeBroadcast(event);
+        expect(plain(decodeBroadcast(bytes))).toEqual(plain(event));
+        expect(plain(decodeQueued(bytes))).toEqual({ event: plain(event) });
+        expect(plain(decodeQueued(encodeAction(again)))).toEqual({ action: plain(again) });
       }),
     );
   });

@@ -1,18 +1,31 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Connection } from '../../../../sidecar/broker/jetstream/connection.ts';
-import { ACK_WAIT, CONSUMER, consumerConfig } from '../../../../sidecar/broker/jetstream/consumer.ts';
-import { actionHeaders, header, responseHeaders } from '../../../../sidecar/broker/jetstream/envelope.ts';
+import {
+  ACK_WAIT,
+  CONSUMER,
+  consumerConfig,
+  subscriptionConfig,
+} from '../../../../sidecar/broker/jetstream/consumer.ts';
+import {
+  actionHeaders,
+  broadcastHeaders,
+  header,
+  responseHeaders,
+} from '../../../../sidecar/broker/jetstream/envelope.ts';
 import { Streams, type StreamSpec } from '../../../../sidecar/broker/jetstream/streams.ts';
 import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
+import type { BroadcastEvent } from '../../../../sidecar/model/broadcast.ts';
 import { conclude, type ActionEvent, type Answer, type AttemptRecord } from '../../../../sidecar/model/call.ts';
 import { keyedCallId, readCallId, serviceHint } from '../../../../sidecar/model/call-id.ts';
 import {
   decodeAction,
+  decodeBroadcast,
   decodeDeadLetter,
   decodeProgress,
   decodeResponse,
   encodeAction,
+  encodeBroadcast,
   encodeDeadLetter,
   encodeProgress,
   encodeResponse,
@@ -92,12 +105,27 @@ const action: Required<ActionEvent> = {
   callback: { method: 'POST', target: '/done' },
   answerTo: { id, status: 200 },
   trace,
+  delivery: { subscription: 's', event: id, topic: 't' },
 };
 const progress = { attempts: [attempt], started: { attempt: 2, at: 3, instance: 'i' }, answer, notBefore: 4 };
 const response = conclude(action, progress, 'answered', 5);
 const letter = { action, reason: 'exhausted', diedAt: 6, status: 503, history: [attempt], trace } as const;
 
+const broadcast: Required<BroadcastEvent> = {
+  id,
+  topic: 'order.paid',
+  publisher: 'orders',
+  route: 'order-paid',
+  headers: ['a', 'b'],
+  body: Buffer.from('x'),
+  hasBody: true,
+  at: 1,
+  fingerprint: 'f',
+  trace,
+};
+
 const events = [
+  { title: 'Broadcast head', bytes: encodeBroadcast(broadcast), decode: decodeBroadcast },
   { title: 'Action head', bytes: encodeAction(action), decode: decodeAction },
   { title: 'Response head', bytes: encodeResponse(response), decode: decodeResponse },
   { title: 'Progress head', bytes: encodeProgress({ progress, accounted: 1 }), decode: decodeProgress },
@@ -172,6 +200,7 @@ test('every header is documented, and every documented header is one', () => {
   const set = new Set([
     ...actionHeaders(action, subjects).keys(),
     ...responseHeaders(response, 0).keys(),
+    ...broadcastHeaders(broadcast).keys(),
     ...Object.values(header),
   ]);
   expect(names('Headers').toSorted()).toEqual([...set].toSorted());
@@ -180,6 +209,7 @@ test('every header is documented, and every documented header is one', () => {
 describe('names', () => {
   const subjects = new Subjects('<ns>');
   const [caller, callee] = ['<caller>', '<callee>'];
+  const subscription = { service: '<service>', subscription: '<subscription>' };
   const { instance } = readCallId(id);
   /** A subject with the parts of the example taken out again. */
   const pattern = (subject: string) =>
@@ -201,6 +231,9 @@ describe('names', () => {
         subjects.progress(callee, id, 7),
         subjects.dead(callee, caller, id),
         subjects.control(callee),
+        subjects.broadcast('<publisher>', '<topic>', id),
+        subjects.delivery(subscription, id, 7),
+        subjects.redelivery(subscription, id),
       ]
         .map(pattern)
         .toSorted(),
@@ -217,8 +250,17 @@ describe('names', () => {
       streams.keyed(caller),
       streams.attempts(callee),
       streams.dead(),
+      streams.broadcasts(),
+      streams.deliveries(),
+      streams.redeliveries(),
     ];
-    const ages = ['none', '`retention.responses`', '`retention.keyed`', undefined, '`retention.deadLetters`'];
+    const ages = [
+      'none',
+      '`retention.responses`',
+      '`retention.keyed`',
+      '`retention.broadcasts`',
+      '`retention.deadLetters`',
+    ];
     const documented = rows('Streams');
     expect(documented).toHaveLength(specs.length);
     for (const spec of specs) {
@@ -239,6 +281,13 @@ describe('names', () => {
     expect(text).toContain(`\`max_ack_pending\` ${consumerConfig.max_ack_pending}`);
     expect(text).toContain(`\`max_waiting\` ${consumerConfig.max_waiting}`);
     expect(consumerConfig).toMatchObject({ ack_policy: 'explicit', max_deliver: -1 });
+    const { durable_name: _, deliver_policy: __, ...same } = consumerConfig;
+    expect(subscriptionConfig).toEqual(same);
+    const name = { service: '<service>', subscription: '<subscription>' };
+    expect(text).toContain(`\`${subjects.subscriptionConsumer(name)}\``);
+    for (const topic of ['order.paid', 'order.*', 'order.**']) {
+      expect(section('Broadcast events')).toContain(`\`${topic}\` is \`${subjects.broadcasts(topic)}\``);
+    }
   });
 });
 

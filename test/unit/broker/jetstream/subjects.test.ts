@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
 import { CallIds, keyedCallId } from '../../../../sidecar/model/call-id.ts';
+import { topicTest } from '../../../../sidecar/policy/topic.ts';
 import { serviceName } from '../../model/arbitraries.ts';
 
 /** As the configuration allows it. */
@@ -105,10 +106,28 @@ describe('for all service names, namespaces and ids', () => {
   });
 });
 
+test('the filter of a topic pattern lets through all that the pattern wants, and no more where it can be said', () => {
+  const word = fc.constantFrom('a', 'b', 'order');
+  const patterns = fc.array(fc.oneof(word, fc.constantFrom('*', '**')), { minLength: 1, maxLength: 4 });
+  const topics = fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join('.'));
+  fc.assert(
+    fc.property(patterns, topics, newId, (words, topic, id) => {
+      const subjects = new Subjects('holdline');
+      const pattern = words.join('.');
+      const passes = takes(subjects.broadcasts(pattern), subjects.broadcast('orders', topic, id));
+      const wanted = topicTest(pattern)(topic);
+      const exact = !words.slice(0, -1).includes('**');
+      if (exact) expect(passes).toBe(wanted);
+      else if (wanted) expect(passes).toBe(true);
+    }),
+  );
+});
+
 test('exactly these: another release, and programs without Holdline, count on them', () => {
   const subjects = new Subjects('holdline');
   const id = '01890a5d-ac96-774b-8cce-b302099a8057';
   const keyed = '01890a5d-ac96-874b-8cce-b302099a8057';
+  const mail = { service: 'mail', subscription: 'on-paid' };
   expect({
     actions: [subjects.actionStream('payments'), subjects.action('payments', 'orders', id)],
     responses: [subjects.responseStreamOf('orders', id), subjects.response('orders', id)],
@@ -119,6 +138,10 @@ test('exactly these: another release, and programs without Holdline, count on th
     attempts: [subjects.attemptStream('payments'), subjects.progress('payments', id, 2)],
     dead: [subjects.deadStream(), subjects.dead('payments', 'orders', id)],
     control: subjects.control('payments'),
+    broadcasts: [subjects.broadcastStream(), subjects.broadcast('orders', 'order.paid', id)],
+    deliveries: [subjects.deliveryStream(), subjects.delivery(mail, keyed, 2)],
+    redeliveries: [subjects.redeliveryStream(), subjects.redelivery(mail, keyed)],
+    consumer: subjects.subscriptionConsumer(mail),
   }).toEqual({
     actions: ['holdline_actions_payments', `holdline.act.payments.orders.${id}`],
     responses: ['holdline_responses_orders', `holdline.res.orders.333ac.${id}`],
@@ -129,6 +152,10 @@ test('exactly these: another release, and programs without Holdline, count on th
     attempts: ['holdline_attempts_payments', `holdline.att.payments.${id}.2`],
     dead: ['holdline_dead', `holdline.dead.payments.orders.${id}`],
     control: 'holdline.ctl.payments',
+    broadcasts: ['holdline_broadcasts', `holdline.evt.orders.order.paid.${id}`],
+    deliveries: ['holdline_deliveries', `holdline.dlv.mail.on-paid.${keyed}.2`],
+    redeliveries: ['holdline_redeliveries', `holdline.again.mail.on-paid.${keyed}`],
+    consumer: 'mail_on-paid',
   });
 });
 

@@ -1,0 +1,152 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { deliveryId } from '../../model/call-id.ts';
+import { noDeadline } from '../../model/call.ts';
+import { topicTest } from '../../policy/topic.ts';
+import type { BroadcastRow, BroadcastTable } from './broadcast-table.ts';
+import { prepareAll, queueOf, type CallTable } from './call-table.ts';
+import type { SubscribeArgs } from './protocol.ts';
+
+/** Events looked at in one go. */
+const portion = 500;
+/** So many events that are not wanted are passed over before the position is stored without a delivery. */
+const passedOver = 5_000;
+
+interface SubscriptionRow {
+  readonly sub: number;
+  readonly service: string;
+  readonly name: string;
+  readonly topic: string;
+  readonly position: number;
+}
+
+/** How far this process has looked without finding anything that is wanted. */
+interface Look {
+  readonly topic: string;
+  readonly upTo: number;
+  /** Something that is wanted comes after `upTo`. */
+  readonly found: boolean;
+}
+
+/**
+ * The durable subscriptions of one namespace. What a subscription has not had are the events after its position; a
+ * delivery is opened, and the position moved on, only when somebody has room for it. All writing runs within a transaction.
+ */
+export class SubscriptionTable {
+  readonly #ns: number;
+  readonly #sql: Record<keyof typeof statements, StatementSync>;
+  readonly #broadcasts: BroadcastTable;
+  readonly #calls: CallTable;
+  readonly #looks = new Map<string, Look>();
+
+  constructor(db: DatabaseSync, ns: number, broadcasts: BroadcastTable, calls: CallTable) {
+    this.#ns = ns;
+    this.#broadcasts = broadcasts;
+    this.#calls = calls;
+    this.#sql = prepareAll(db, statements);
+  }
+
+  /** Makes the subscription where it is not there yet, else follows its topic. */
+  subscribe({ service, name, topic, from }: SubscribeArgs, now: number): void {
+    const known = this.#byName(service, name);
+    if (known !== undefined) {
+      if (known.topic !== topic) this.#sql.setTopic.run(topic, known.sub);
+      return;
+    }
+    const position =
+      from.kind === 'first'
+        ? 0
+        : from.kind === 'new'
+          ? this.#broadcasts.last()
+          : this.#broadcasts.lastBefore(now - from.ago);
+    this.#sql.add.run(this.#ns, service, name, topic, position, now);
+  }
+
+  /** Whether `open` would do anything. Remembers how far it has looked. */
+  hasMore(queue: string): boolean {
+    const row = this.#byQueue(queue);
+    if (row === undefined) return false;
+    const look = this.#lookOf(row, queue);
+    if (look.found) return true;
+    const next = this.#scan(row, look.upTo, 1);
+    const found = next.wanted.length > 0;
+    this.#looks.set(queue, { topic: row.topic, upTo: found ? next.wanted[0]!.seq - 1 : next.upTo, found });
+    return found || next.upTo - row.position >= passedOver;
+  }
+
+  /** Opens the deliveries of up to `limit` events and moves the position on. */
+  open(queue: string, limit: number): void {
+    const row = this.#byQueue(queue);
+    if (row === undefined || limit <= 0) return;
+    const { wanted, upTo } = this.#scan(row, this.#lookOf(row, queue).upTo, limit);
+    for (const event of wanted) this.#deliver(row, event);
+    if (upTo > row.position) this.#sql.move.run(upTo, row.sub);
+    // What is rolled back is looked at again: `upTo` only says what is not wanted.
+    this.#looks.delete(queue);
+  }
+
+  /** Events that are wanted and for which no delivery is open yet. */
+  waiting(service: string, name: string): { readonly count: number; readonly oldest?: number } {
+    const row = this.#byName(service, name);
+    if (row === undefined) return { count: 0 };
+    const { wanted } = this.#scan(row, row.position, Infinity);
+    const [first] = wanted;
+    return first === undefined ? { count: 0 } : { count: wanted.length, oldest: first.at };
+  }
+
+  #deliver({ service, name }: SubscriptionRow, { seq, id, publisher, at }: BroadcastRow): void {
+    const call = {
+      id: deliveryId(id, service, name),
+      round: 1,
+      caller: publisher,
+      service: queueOf(service, name),
+      fingerprint: '',
+      idempotent: true,
+      keyed: false,
+      acceptedAt: at,
+      deadline: noDeadline,
+      orderKey: null,
+      event: nothing,
+    };
+    this.#calls.add(call, seq);
+  }
+
+  /** Up to `limit` wanted events after `from`; up to `upTo` all others are not wanted. */
+  #scan(row: SubscriptionRow, from: number, limit: number): { wanted: BroadcastRow[]; upTo: number } {
+    const wants = topicTest(row.topic);
+    const wanted: BroadcastRow[] = [];
+    let upTo = from;
+    for (;;) {
+      const events = this.#broadcasts.after(upTo, portion);
+      for (const event of events) {
+        upTo = event.seq;
+        if (wants(event.topic)) wanted.push(event);
+        if (wanted.length >= limit) return { wanted, upTo };
+      }
+      if (events.length < portion) return { wanted, upTo };
+    }
+  }
+
+  #lookOf(row: SubscriptionRow, queue: string): Look {
+    const look = this.#looks.get(queue);
+    const stands = look !== undefined && look.topic === row.topic && look.upTo >= row.position;
+    return stands ? look : { topic: row.topic, upTo: row.position, found: false };
+  }
+
+  #byQueue(queue: string): SubscriptionRow | undefined {
+    const slash = queue.indexOf('/');
+    return slash < 0 ? undefined : this.#byName(queue.slice(0, slash), queue.slice(slash + 1));
+  }
+
+  #byName(service: string, name: string): SubscriptionRow | undefined {
+    return this.#sql.byName.get(this.#ns, service, name) as unknown as SubscriptionRow | undefined;
+  }
+}
+
+const nothing = new Uint8Array(0);
+
+const statements = {
+  byName: 'SELECT sub, service, name, topic, position FROM subscriptions WHERE ns = ? AND service = ? AND name = ?',
+  add: 'INSERT INTO subscriptions (ns, service, name, topic, position, made_at) VALUES (?, ?, ?, ?, ?, ?)',
+  setTopic: 'UPDATE subscriptions SET topic = ? WHERE sub = ?',
+  move: 'UPDATE subscriptions SET position = ? WHERE sub = ?',
+};
