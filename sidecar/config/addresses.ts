@@ -92,3 +92,18 @@ export const httpUrl: Notation<string> = {
   },
   format: (value) => value,
 };
+
+/** Last words of names that the public DNS does not have (RFC 6761, RFC 8375, ICANN's `internal`, what clusters use). */
+const privateNames = /(^|\.)(local|localhost|internal|intranet|lan|private|corp|home\.arpa|svc|test|invalid|example)$/;
+
+/**
+ * Whether an http(s) URL is an endpoint of somebody else, as far as its text tells: it is https, or its host is a name that the
+ * public DNS could know. Plain http to an address or to a name of the own network is the local service.
+ */
+export function isOutside(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  if (protocol === 'https:') return true;
+  if (hostname.startsWith('[') || isIPv4(hostname)) return false;
+  const name = hostname.replace(/\.$/, '');
+  return name.includes('.') && !privateNames.test(name);
+}

@@ -188,8 +188,12 @@ export interface SubscriptionDelivery {
   readonly retry: AttemptsConfig & { readonly on?: readonly number[] };
   /** ms, one attempt */
   readonly timeout: number;
-  /** Standard Webhooks signing secret, as written (with or without `whsec_`). */
-  readonly secret?: string;
+  readonly rate?: { readonly count: number; readonly perMs: number };
+  /** Standard Webhooks signing secrets, as written (with or without `whsec_`); each of them signs. */
+  readonly secret?: readonly string[];
+  readonly allowPrivate: boolean;
+  /** The url is an endpoint somewhere else, and not the local service: it may be anybody's, and is treated with care. */
+  readonly outside: boolean;
 }
 
 export type SubscriptionStart =

@@ -101,7 +101,7 @@ function explainInbound(inbound: InboundConfig): PlainMapping {
 }
 
 function explainSubscription(subscription: SubscriptionConfig): PlainMapping {
-  const { name, to, from, url, retry, timeout, secret } = subscription;
+  const { name, to, from, url, retry, timeout, secret, allowPrivate } = subscription;
   return {
     name,
     ...(subscription.call ? { call: explainCalls(subscription.call) } : { topic: subscription.topic }),
@@ -110,7 +110,9 @@ function explainSubscription(subscription: SubscriptionConfig): PlainMapping {
     url: maskUrl(url),
     retry: explainRetry(retry),
     timeout: duration.format(timeout),
-    ...(secret !== undefined && { secret: mask }),
+    ...(subscription.rate && { rate: rate.format(subscription.rate) }),
+    ...(secret !== undefined && { secret: secret.length === 1 ? mask : secret.map(() => mask) }),
+    allowPrivate,
   };
 }
 

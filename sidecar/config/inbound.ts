@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { httpUrl } from './addresses.ts';
 import { tlsKeys } from './broker.ts';
-import { key, mapping, name, oneOrMore, secretText, wholeNumber, written, yesOrNo } from './key.ts';
+import { key, mapping, name, oneOrMore, secretText, unfitSecret, wholeNumber, written, yesOrNo } from './key.ts';
 import { callTarget, localPath, statusRange, subscriptionStart } from './requests.ts';
 import { attemptsKeys, matchKeys, statusList } from './routes.ts';
 import { rate, wait } from './units.ts';
@@ -109,9 +109,26 @@ export const subscriptionSchema = mapping({
   url: key(written(httpUrl).exactOptional(), 'Where the local service listens.', 'the first `inbound` url'),
   retry: key(subscriptionRetry.prefault({}), 'How a delivery is repeated.'),
   timeout,
+  rate: key(
+    written(rate).exactOptional(),
+    'Attempts per second, minute or hour, per sidecar.',
+    'no limit, as only the subscriber knows one',
+  ),
   secret: key(
-    secretText(webhookSecret).exactOptional(),
-    'Secret for a Standard Webhooks signature on each delivery, best as `"${HOOK_SECRET}"`.',
+    oneOrMore(
+      secretText(webhookSecret),
+      'secret or list of secrets',
+      'a secret, or a list of them',
+      unfitSecret,
+    ).exactOptional(),
+    'Secret for a Standard Webhooks signature on each delivery, best as `"${HOOK_SECRET}"`. With a list each one signs, so ' +
+      'that a receiver can change from the old one to the new one at its own pace.',
     'no signature, as deliveries stay on the machine',
+  ),
+  allowPrivate: key(
+    yesOrNo().default(false),
+    'Whether an outside `url` may lead to an address that is not public. Outside is every `https://` url, and one with a ' +
+      'host name that the public DNS could know.',
+    'a name that others have given must not lead into one’s own network',
   ),
 });

@@ -59,15 +59,17 @@ export function name(what: string, pattern: RegExp, allowed: string) {
 export function secretText(check: (text: string) => string | undefined = () => undefined) {
   const allowed = 'text that is not empty';
   return z
-    .string({
-      error: ({ input }) =>
-        typeof input === 'number' ? 'is a number; put quotes around it to make it text' : unfit(input, allowed, true),
-    })
+    .string({ error: ({ input }) => unfitSecret(input, allowed) })
     .superRefine((text, context) => {
       const problem = text === '' ? `is empty; expected ${allowed}` : check(text);
       if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .meta({ title: 'secret' });
+}
+
+/** As {@link unfit}, for what no error may repeat. */
+export function unfitSecret(input: unknown, allowed: string): string {
+  return typeof input === 'number' ? 'is a number; put quotes around it to make it text' : unfit(input, allowed, true);
 }
 
 export function wholeNumber(min: number, max?: number) {
@@ -93,10 +95,10 @@ export function list<S extends z.ZodType>(item: S, what: string) {
 }
 
 /** One value, or a list of them that is not empty; always read as a list. */
-export function oneOrMore<S extends z.ZodType>(item: S, title: string, what: string) {
+export function oneOrMore<S extends z.ZodType>(item: S, title: string, what: string, misfit = unfit) {
   return z
     .union([item, z.array(item).min(1, { error: () => `is an empty list; expected ${what}` })], {
-      error: ({ input }) => unfit(input, what),
+      error: ({ input }) => misfit(input, what),
     })
     .transform((value): z.output<S>[] => (Array.isArray(value) ? value : [value]))
     .meta({ title });

@@ -1,5 +1,5 @@
 import { resolveBroker, resolveTls } from './broker.ts';
-import { listenAddress } from './addresses.ts';
+import { isOutside, listenAddress } from './addresses.ts';
 import type { Config, InboundConfig, OutboundConfig, RouteConfig, SubscriptionConfig } from './config.ts';
 import { nameRoutes, peerOf } from './route-defaults.ts';
 import type { ParsedConfig } from './schema.ts';
@@ -18,7 +18,7 @@ export function resolveConfig(parsed: ParsedConfig, folder: string): Config {
     broker: resolveBroker(broker, folder),
     ...(outbound !== undefined && { outbound: resolveOutbound(outbound, service) }),
     inbound,
-    subscribe: parsed.subscribe.map((entry) => resolveSubscription(entry, inbound[0]?.url)),
+    subscribe: parsed.subscribe.map((entry) => resolveSubscription(entry, inbound)),
     admin,
     telemetry,
     shutdown,
@@ -61,11 +61,15 @@ function resolveInbound(entry: Parsed<'inbound'>[number], service: string, folde
   };
 }
 
-function resolveSubscription(entry: Parsed<'subscribe'>[number], fallback: string | undefined): SubscriptionConfig {
+function resolveSubscription(
+  entry: Parsed<'subscribe'>[number],
+  inbound: readonly InboundConfig[],
+): SubscriptionConfig {
   const { topic, call, ...delivery } = entry;
-  const url = entry.url ?? fallback;
+  const url = entry.url ?? inbound[0]?.url;
   if (url === undefined) throw new TypeError(`subscription ${entry.name} has no url`);
-  if (topic !== undefined) return { ...delivery, url, topic };
-  if (call !== undefined) return { ...delivery, url, call };
+  const outside = isOutside(url) && !inbound.some((local) => local.url === url);
+  if (topic !== undefined) return { ...delivery, url, outside, topic };
+  if (call !== undefined) return { ...delivery, url, outside, call };
   throw new TypeError(`subscription ${entry.name} has neither topic nor call`);
 }

@@ -1,5 +1,6 @@
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { AddressRefused, isPublicAddress, lookupPublic } from '../http/public-address.ts';
 import type { Target } from './target.ts';
 
 /** How long a connection may rest before it is closed, ms. */
@@ -67,13 +68,18 @@ export class Connections {
    * @throws Error when it cannot be established: nothing was sent
    */
   establish(): Promise<Connection> {
-    const { host, port, tls } = this.#target;
+    const { host, port, tls, publicOnly } = this.#target;
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     if (!this.#connectable) {
       reject(new Error('the sidecar is stopping'));
       return promise;
     }
-    const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
+    if (publicOnly === true && isIP(host) !== 0 && !isPublicAddress(host)) {
+      reject(new AddressRefused(host, [host]));
+      return promise;
+    }
+    const lookup = publicOnly === true ? { lookup: lookupPublic } : undefined;
+    const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, ...lookup };
     const socket = tls === undefined ? connectTcp(options) : connectTls({ ...tls, ...options });
     this.#connecting.add(socket);
     const limit = setTimeout(() => {

@@ -64,7 +64,12 @@ export class Exchange {
   constructor(
     action: ActionEvent,
     attempt: number,
-    to: { readonly target: Target; readonly connections: Connections; readonly connection: Connection },
+    to: {
+      readonly target: Target;
+      readonly connections: Connections;
+      readonly connection: Connection;
+      readonly secrets?: readonly string[];
+    },
     limits: ExchangeLimits,
   ) {
     const { promise, resolve } = Promise.withResolvers<Observation>();
@@ -74,7 +79,7 @@ export class Exchange {
     this.#connections = to.connections;
     this.#fresh = to.connection.fresh;
     this.#maxBody = limits.maxBody;
-    this.#outgoing = outgoingRequest(action, requestHeaders(action, attempt, to.target.authority), to);
+    this.#outgoing = outgoingRequest(action, requestHeaders(action, attempt, to.target.authority, to.secrets), to);
     this.#outgoing.maxHeadersCount = 0;
     this.#outgoing.on('response', (incoming) => this.#collect(incoming));
     this.#outgoing.on('error', (error) => this.#failed(error));

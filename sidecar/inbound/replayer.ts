@@ -31,6 +31,8 @@ export interface Course {
   readonly config: InboundConfig;
   readonly target: Target;
   readonly connections: Connections;
+  /** Sign each attempt, see {@link signatureFields}. */
+  readonly secrets?: readonly string[];
 }
 
 /** A lease at hand. */

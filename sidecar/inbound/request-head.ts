@@ -1,19 +1,28 @@
+import { signatureFields } from '../http/webhook-signature.ts';
 import type { ActionEvent, RawHeaders } from '../model/call.ts';
 
 /**
  * The header fields of an attempt: those that the caller sent, in their order, with case and duplicates, then
  * Holdline's own (contract section 5).
  *
- * Three fields of the caller are not passed on as they are:
+ * Some fields of the caller are not passed on as they are:
  * - `traceparent` and `tracestate`, where the call has a trace of its own that continues the caller's;
  * - `Expect`: the sidecar that took the request has met the expectation, and the content is at hand (RFC 9110 §10.1.1);
+ * - `webhook-…`, where the attempt is signed here;
  * - `Content-Length`, where the stored body is framed in another way (no body, or chunks because of trailers).
  *
  * @param attempt its number over all rounds
  * @param authority for `Host` where the caller sent none (HTTP/1.0)
+ * @param secrets sign the attempt
  */
-export function requestHeaders(action: ActionEvent, attempt: number, authority: string): string[] {
-  const { headers: stored, trace } = action;
+export function requestHeaders(
+  action: ActionEvent,
+  attempt: number,
+  authority: string,
+  secrets?: readonly string[],
+): string[] {
+  const { trace } = action;
+  const stored = secrets === undefined ? action.headers : withoutSignature(action.headers);
   const chunked = action.trailers.length > 0;
   const length = action.hasBody && !chunked ? String(action.body.byteLength) : undefined;
   const headers: string[] = [];
@@ -57,7 +66,13 @@ export function requestHeaders(action: ActionEvent, attempt: number, authority: 
     headers.push('traceparent', trace.traceparent);
     if (trace.tracestate !== undefined) headers.push('tracestate', trace.tracestate);
   }
+  if (secrets !== undefined) headers.push(...signatureFields(secrets, id, Date.now(), action.body));
   return headers;
+}
+
+/** Whoever signed the event on its way here did not sign this attempt. */
+function withoutSignature(raw: RawHeaders): string[] {
+  return [...fields(raw)].filter(([name]) => !/^webhook-(id|timestamp|signature)$/i.test(name)).flat();
 }
 
 /** Lengths of the names that {@link requestHeaders} looks at: most others need not be lower-cased. */

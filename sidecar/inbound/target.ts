@@ -13,13 +13,15 @@ export interface Target {
   readonly prefix: string;
   /** Present for https. */
   readonly tls?: ConnectionOptions;
+  /** Only public addresses are connected to. */
+  readonly publicOnly?: boolean;
 }
 
 /**
  * Reads the url and the TLS files.
  * @throws Error for a file that cannot be read
  */
-export function targetOf(config: Pick<InboundConfig, 'url' | 'tls'>): Target {
+export function targetOf(config: Pick<InboundConfig, 'url' | 'tls'> & { readonly publicOnly?: boolean }): Target {
   const url = new URL(config.url);
   const secure = url.protocol === 'https:';
   const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
@@ -28,6 +30,7 @@ export function targetOf(config: Pick<InboundConfig, 'url' | 'tls'>): Target {
     port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
     authority: url.host,
     prefix: url.pathname.replace(/\/$/, ''),
+    ...(config.publicOnly === true && { publicOnly: true }),
   };
   return secure ? { ...target, tls: tlsOf(config.tls ?? {}, host) } : target;
 }

@@ -153,18 +153,18 @@ service: orders
 broker: { url: "nats://user:${secret}@a:1,nats://${secret}@b:1" }
 outbound: { hosts: { payments: "http://user:${secret}@127.0.0.1:1" } }
 inbound: [{ url: "https://user:${secret}@api.example.com" }]
-subscribe: [{ name: s, topic: t, to: POST /x, secret: "${secret}" }]
+subscribe: [{ name: s, topic: t, to: POST /x, secret: ["${secret}", "whsec_${secret}"] }]
 admin: { listen: 0.0.0.0:4900, token: "${secret}" }
 telemetry: { otlp: "http://${secret}@127.0.0.1:4318" }
 `);
   const explained = explain(config);
-  expect(JSON.stringify(config).split(secret)).toHaveLength(9);
+  expect(JSON.stringify(config).split(secret)).toHaveLength(10);
   expect(JSON.stringify(explained)).not.toContain(secret);
   expect(explained).toMatchObject({
     broker: { url: 'nats://user:***@a:1,nats://***@b:1' },
     outbound: { hosts: { payments: 'http://user:***@127.0.0.1:1' } },
     inbound: [{ url: 'https://user:***@api.example.com' }],
-    subscribe: [{ url: 'https://user:***@api.example.com', secret: '***' }],
+    subscribe: [{ url: 'https://user:***@api.example.com', secret: ['***', '***'] }],
     admin: { token: '***' },
     telemetry: { otlp: 'http://***@127.0.0.1:4318' },
   });

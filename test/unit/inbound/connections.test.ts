@@ -51,6 +51,18 @@ async function rested(connections: Connections): Promise<Connection> {
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const certificate = (name: string) => join(import.meta.dirname, 'certificates', name);
 
+test.for(['127.0.0.1', 'localhost', '[::1]', '[::ffff:127.0.0.1]', '0x7f.1', '2130706433'])(
+  'connections - an endpoint that must be public is not connected to at %s',
+  async (host) => {
+    await using service = await RawService.start(answering(ok));
+    const url = `http://${host}:${service.port}`;
+    const connections = new Connections(targetOf({ url, publicOnly: true }), 10_000);
+    open.push(connections);
+    await expect(connections.establish()).rejects.toThrow(/is not a public address; `allowPrivate: true`/);
+    expect(service.received.join('')).toBe('');
+  },
+);
+
 test('connections - one that served an answer serves the next', async () => {
   await using service = await RawService.start(answering(ok));
   const { connections, send } = towards(service.url);

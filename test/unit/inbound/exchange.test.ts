@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { signatureFields } from '../../../sidecar/http/webhook-signature.ts';
 import { Connections } from '../../../sidecar/inbound/connections.ts';
 import { Exchange } from '../../../sidecar/inbound/exchange.ts';
 import { targetOf } from '../../../sidecar/inbound/target.ts';
@@ -108,6 +109,26 @@ test('request - OPTIONS * asks for the server, and a path in the url comes befor
   await send(sampleAction({ method: 'OPTIONS', target: '*' }));
   await send(sampleAction({ method: 'GET', target: '/charges?a=1' }));
   expect(service.received.join('')).toMatch(/^OPTIONS \* HTTP\/1\.1\r\n[^]*GET \/v1\/charges\?a=1 HTTP\/1\.1\r\n/);
+});
+
+test('request - a signed attempt carries its own signature and nobody else’s', async () => {
+  await using service = await RawService.start(answering(ok));
+  const target = targetOf({ url: service.url });
+  const connections = new Connections(target, 5_000);
+  open.push(connections);
+  const headers = ['Webhook-Id', 'forged', 'webhook-signature', 'v1,forged', 'WEBHOOK-TIMESTAMP', '1', 'X-A', '1'];
+  const action = sampleAction({ headers, body: Buffer.from('{"a":1}'), hasBody: true });
+  const connection = await connections.establish();
+  const secrets = ['whsec_bmV3', 'old'];
+  const to = { target, connections, connection, secrets };
+  await new Exchange(action, 1, to, { timeout: 20_000, maxBody: 1_000 }).observation;
+  const sent = service.received.join('');
+  expect(sent).not.toMatch(/forged/);
+  const [, timestamp] = /\r\nwebhook-timestamp: ([0-9]+)\r\n/.exec(sent) ?? [];
+  expect(Math.abs(Number(timestamp) * 1000 - Date.now())).toBeLessThan(600_000);
+  const expected = signatureFields(secrets, action.id, Number(timestamp) * 1000, action.body);
+  expect(sent).toContain(`webhook-id: ${action.id}\r\n`);
+  expect(sent).toContain(`webhook-signature: ${expected[5]}\r\n`);
 });
 
 test('request - the key and the trace of the caller', async () => {
