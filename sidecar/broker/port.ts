@@ -113,8 +113,21 @@ export interface CallerLog {
    */
   find(id: string): Promise<FoundCall | undefined>;
 
-  /** Remembers durably that a caller has had the answer of a keyed call. Loses nothing but the memory if it fails; reports, never rejects. */
-  markDelivered(id: string): void;
+  /**
+   * Remembers durably that a caller has had the response of this round of a keyed call; what is found through this log
+   * afterwards says so at once. Loses nothing but the memory if it fails; reports, never rejects.
+   */
+  markDelivered(id: string, round: number): void;
+
+  /**
+   * The id of the call that a content key stands for. Where it stands for none, or for `instead`, it stands for `id` from
+   * now on, durably before this resolves. Of many who claim at once one wins, and all get the id of that one.
+   *
+   * The call itself may not be stored, because whoever claimed it died: then it is to be stored under that very id. A
+   * claim is kept for the retention of keyed responses, and for longer while its call is open and is asked for.
+   * @throws {BrokerUnavailable}
+   */
+  claim(claim: ContentClaim): Promise<string>;
 
   /**
    * Takes an open call off the log with a final outcome of Holdline's own, unless something has been sent to the callee
@@ -125,6 +138,15 @@ export interface CallerLog {
     id: string,
     outcome: 'cancelled' | 'deadline-exceeded',
   ): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'>;
+}
+
+export interface ContentClaim {
+  /** See `contentKey` in `model/call-id.ts`. */
+  readonly key: string;
+  readonly service: string;
+  readonly id: string;
+  /** The call that the key may be taken from. */
+  readonly instead?: string;
 }
 
 export type Stored =

@@ -99,8 +99,9 @@ const route = mapping({
   ),
   idempotencyKey: key(
     choice(['header', 'content', 'none']).default('header'),
-    'What makes two requests the same call: `header`: the `Idempotency-Key` that the caller sends. `content`: the ' +
-      'request itself, until its answer has been delivered. `none`: every request is a call of its own.',
+    'What makes two requests the same call: `header`: the `Idempotency-Key` that the caller sends. `content`: that, or ' +
+      'where it sends none the request itself, until its answer has been delivered. `none`: every request is a call ' +
+      'of its own.',
     'the caller says so itself, nothing is guessed',
   ),
   retry: key(retry.prefault({}), 'How a call is repeated.'),

@@ -14,7 +14,6 @@ export function notYet(config: Config): string[] {
     const path = `outbound.routes.${route.name}`;
     if (route.mode === 'broadcast' || route.mode === 'observe') add(path, `mode: ${route.mode}`);
     if (route.orderBy !== undefined) add(path, 'orderBy');
-    if (route.idempotencyKey === 'content') add(path, 'idempotencyKey: content');
   }
   for (const inbound of config.inbound) {
     if (inbound.publishCalls) add(`inbound.${inbound.service}`, 'publishCalls');

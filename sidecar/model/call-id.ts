@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto';
 
 /**
  * Call ids are UUIDs (RFC 9562): version 7 for a new call, version 8 derived from the key where there is one, so that
@@ -104,6 +104,32 @@ function derivedId(service: string, from: Buffer): string {
   const hex = from.toString('hex');
   const variant = (0x8 | (Number.parseInt(hex[12]!, 16) & 0x3)).toString(16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${serviceHint(service)}-${variant}${hex.slice(13, 16)}-${hex.slice(16, 28)}`;
+}
+
+/**
+ * A new version 8 id for a call whose key is its content. It cannot be computed from the content, because the same content
+ * may be sent twice on purpose; the broker remembers which id a content stands for.
+ */
+export function contentCallId(service: string): string {
+  return keyedCallId({ caller: '', service, method: '', path: '', key: randomUUID() });
+}
+
+/** What makes two requests the same call where their content is their key. */
+export interface ContentScope {
+  readonly caller: string;
+  readonly service: string;
+  /** The host that the caller addressed. */
+  readonly host: string;
+  readonly method: string;
+  /** See {@link fingerprint}. */
+  readonly fingerprint: string;
+  /** On whose behalf: the same words of two users are two requests, and neither may get the other's answer. */
+  readonly credentials: readonly string[];
+}
+
+/** The key that a request's own content makes: 43 characters, letters, digits, `-` and `_`. */
+export function contentKey({ caller, service, host, method, fingerprint: print, credentials }: ContentScope): string {
+  return digest(caller, service, host.toLowerCase(), method, print, ...credentials).toString('base64url');
 }
 
 /** Digest of what "the same request" means under one key: target, content type and body (contract section 4). */

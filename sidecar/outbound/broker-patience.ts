@@ -1,4 +1,4 @@
-import type { Broker } from '../broker/port.ts';
+import { BrokerUnavailable, type Broker } from '../broker/port.ts';
 import type { Alarm, Alarms } from './alarms.ts';
 
 /** How long a broker that was there a moment ago is waited for before a call is refused, ms. */
@@ -37,6 +37,22 @@ export class BrokerPatience {
       this.#waiting.add(resolve);
       this.#alarm ??= this.#alarms.set(patience, () => this.#tell(false));
     });
+  }
+
+  /**
+   * Asks, and asks again where the broker is away only for a moment.
+   * @param wanted whether the answer is still of use
+   * @throws {BrokerUnavailable}
+   */
+  async insist<T>(ask: () => Promise<T>, wanted: () => boolean): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof BrokerUnavailable)) throw error;
+        if (!(await this.returns()) || !wanted()) throw error;
+      }
+    }
   }
 
   close(): void {

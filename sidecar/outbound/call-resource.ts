@@ -1,6 +1,7 @@
 import { BrokerUnavailable, type CallerLog, type FoundCall } from '../broker/port.ts';
-import { isCallId } from '../model/call-id.ts';
+import { isCallId, readCallId } from '../model/call-id.ts';
 import type { ResponseEvent } from '../model/call.ts';
+import { endsWithDelivery } from '../policy/idempotency.ts';
 import { parsePrefer } from '../policy/prefer.ts';
 import { trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
@@ -62,7 +63,7 @@ export class CallResource {
       case 'HEAD':
         return this.#read(exchange, id);
       case 'DELETE':
-        return this.#cancel(id);
+        return this.#cancel(exchange, id);
       default: {
         const allow = 'GET, HEAD, DELETE';
         return problem('bad-request', { detail: `A call can be read and cancelled: ${allow}.`, status: 405, allow });
@@ -114,15 +115,20 @@ export class CallResource {
   }
 
   #finished(exchange: Exchange, response: ResponseEvent): Reply {
-    const { id, keyed } = response.call;
-    if (keyed && exchange.method === 'GET') exchange.res.once('finish', () => this.#log.markDelivered(id));
+    if (exchange.method === 'GET') this.#markWhenDelivered(exchange, response);
     return replay(response, true);
   }
 
-  async #cancel(id: string): Promise<Reply> {
+  #markWhenDelivered(exchange: Exchange, { call, outcome }: ResponseEvent): void {
+    const { id, keyed, round } = call;
+    if (keyed && endsWithDelivery(outcome)) exchange.res.once('finish', () => this.#log.markDelivered(id, round));
+  }
+
+  async #cancel(exchange: Exchange, id: string): Promise<Reply> {
     if (!isCallId(id)) return unknown(id);
     switch (await this.#log.withdraw(id, 'cancelled')) {
       case 'withdrawn':
+        if (readCallId(id).keyed) await this.#knowsOfCancellation(exchange, id);
         return cancelled(id);
       case 'started':
         return problem('call-started', { detail: 'The call has been sent to the callee; it goes on.', callId: id });
@@ -130,6 +136,17 @@ export class CallResource {
         return problem('call-started', { detail: 'The call is finished.', callId: id });
       case 'unknown':
         return unknown(id);
+    }
+  }
+
+  /** Who cancels a call need not be told of it again, so the next request with its content is another call. */
+  async #knowsOfCancellation(exchange: Exchange, id: string): Promise<void> {
+    try {
+      const found = await this.#log.find(id);
+      if (found?.kind === 'finished') this.#markWhenDelivered(exchange, found.response);
+    } catch (error) {
+      // The call is cancelled all the same; only the memory that its caller knows is lost.
+      if (!(error instanceof BrokerUnavailable)) throw error;
     }
   }
 }

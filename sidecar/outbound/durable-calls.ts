@@ -3,7 +3,7 @@ import type { RouteConfig } from '../config/config.ts';
 import { readBody } from '../http/body.ts';
 import { endToEndRequest } from '../http/headers.ts';
 import { traceContext } from '../http/trace-context.ts';
-import { fingerprint, keyedCallId } from '../model/call-id.ts';
+import { contentCallId, contentKey, fingerprint, keyedCallId } from '../model/call-id.ts';
 import type { ActionEvent } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
 import { parsePrefer } from '../policy/prefer.ts';
@@ -12,6 +12,7 @@ import { trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
 import { malformed, problem } from '../http/answer.ts';
 import { BrokerPatience } from './broker-patience.ts';
+import { ContentKeys } from './content-keys.ts';
 import type { Exchange } from './exchange.ts';
 import { Hold } from './hold.ts';
 import type { Holds } from './holds.ts';
@@ -41,6 +42,7 @@ export class DurableCalls {
   readonly #patience: BrokerPatience;
   /** Calls with a key by id, so that callers of one instance wait for one call. */
   readonly #keyed = new Map<string, OpenCall>();
+  readonly #contents: ContentKeys;
   readonly #context: OpenCallContext;
 
   constructor(options: DurableCallsOptions) {
@@ -51,6 +53,7 @@ export class DurableCalls {
       if (this.#keyed.get(call.id) === call) this.#keyed.delete(call.id);
     };
     this.#context = { log, alarms, patience: this.#patience, closed };
+    this.#contents = new ContentKeys(log, alarms, this.#patience);
   }
 
   /** Answers the exchange, now or when its call is answered. */
@@ -134,6 +137,10 @@ export class DurableCalls {
       call.carry();
       return;
     }
+    if (isByContent(route, action.idempotencyKey)) {
+      this.#contents.begin(hold, action, this.#contentKeyOf(exchange, action));
+      return;
+    }
     const known = this.#keyed.get(action.id);
     const call = known ?? new OpenCall(this.#context, action);
     if (!call.accepts(action.fingerprint)) {
@@ -152,10 +159,15 @@ export class DurableCalls {
     const { target, path } = address;
     const { service: caller, log } = this.#options;
     const key = facts.idempotencyKeys[0] === '' ? undefined : facts.idempotencyKeys[0];
-    const keyed = key !== undefined && route.idempotencyKey === 'header';
+    const byContent = isByContent(route, key);
+    const keyed = key !== undefined && route.idempotencyKey !== 'none';
     const acceptedAt = Date.now();
     return {
-      id: keyed ? keyedCallId({ caller, service, method, path, key }) : log.newCallId(service),
+      id: keyed
+        ? keyedCallId({ caller, service, method, path, key })
+        : byContent
+          ? contentCallId(service)
+          : log.newCallId(service),
       round: 1,
       caller,
       service,
@@ -170,7 +182,7 @@ export class DurableCalls {
       deadline: acceptedAt + route.deadline,
       idempotent: route.idempotent ?? isIdempotentMethod(method),
       retry: route.retry,
-      keyed,
+      keyed: keyed || byContent,
       ...(key !== undefined && { idempotencyKey: key }),
       fingerprint: fingerprint(target, facts.contentType, body),
       maxBody: route.maxBody,
@@ -180,6 +192,12 @@ export class DurableCalls {
       }),
       trace: traceContext(facts.traceparent, facts.tracestate),
     };
+  }
+
+  #contentKeyOf({ req, address }: Exchange, { caller, service, method, fingerprint: print }: ActionEvent): string {
+    const { authorization = '', cookie = '' } = req.headers;
+    const credentials = [authorization, cookie];
+    return contentKey({ caller, service, host: address.host, method, fingerprint: print, credentials });
   }
 
   #tooLarge(exchange: Exchange, route: RouteConfig, limit: number): void {
@@ -198,4 +216,9 @@ export class DurableCalls {
     trouble.publish({ where: 'outbound', error: error instanceof Error ? error : new Error(String(error)) });
     exchange.res.destroy();
   }
+}
+
+/** A key that the caller gave says more than what the request looks like. */
+function isByContent({ idempotencyKey }: RouteConfig, key: string | undefined): boolean {
+  return idempotencyKey === 'content' && key === undefined;
 }

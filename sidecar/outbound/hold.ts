@@ -1,4 +1,4 @@
-import type { BrokerUnavailable } from '../broker/port.ts';
+import { BrokerUnavailable } from '../broker/port.ts';
 import type { RouteConfig } from '../config/config.ts';
 import type { ResponseEvent } from '../model/call.ts';
 import type { Preferences } from '../policy/prefer.ts';
@@ -11,12 +11,16 @@ const askAgainAfter = 2000;
 /** When it makes sense to come back to a sidecar that stops: another may be in its place by then, ms. */
 const restartTime = 2000;
 
+/** How much longer than it wanted to wait a caller is kept while it is not known which call it waits for, ms. */
+const findingTime = 5000;
+
 /** What a hold waits for. */
 export interface Held {
-  readonly id: string;
+  /** Absent while it is being found out which call it is. */
+  readonly id: string | undefined;
   readonly keyed: boolean;
   leave(hold: Hold): void;
-  delivered(): void;
+  delivered(response: ResponseEvent): void;
 }
 
 /**
@@ -42,6 +46,8 @@ export class Hold {
   readonly #alarms: Alarms;
   readonly #wait: number | undefined;
   #until = Number.POSITIVE_INFINITY;
+  /** The time was over before it was known which call is waited for. */
+  #overdue = false;
   #alarm: Alarm | undefined;
   #call: Held | undefined;
   #state: StoredState | undefined;
@@ -63,6 +69,11 @@ export class Hold {
   /** The request is complete: from now on its caller waits for `call`. */
   begin(call: Held): void {
     this.#call = call;
+    if (this.#alarm !== undefined) {
+      // The time that it took to find the call counts; it is told at once where that took too long.
+      if (this.#overdue) this.#ringIn(0);
+      return;
+    }
     const { hold } = this.route;
     this.#until = performance.now() + (this.isAsync ? hold : Math.min(hold, this.#wait ?? hold));
     this.#ringIn(this.wantsAnswer ? Math.min(hold, this.#wait ?? hold) : hold);
@@ -84,7 +95,7 @@ export class Hold {
       this.#end(this.#accepted(state));
       return;
     }
-    if (call?.keyed && !replayed) this.exchange.res.once('finish', () => call.delivered());
+    if (call?.keyed && !replayed) this.exchange.res.once('finish', () => call.delivered(response));
     this.#end(replay(response, replayed));
   }
 
@@ -108,7 +119,7 @@ export class Hold {
   /** The sidecar stops; the call goes on without it. */
   shutDown(): void {
     const detail =
-      this.#call === undefined
+      this.#call?.id === undefined
         ? 'The sidecar is stopping; nothing was accepted.'
         : this.#state === undefined
           ? 'The sidecar is stopping, and the broker has not confirmed the call yet; ask at Location.'
@@ -124,11 +135,21 @@ export class Hold {
   }
 
   #ringIn(delay: number): void {
+    this.#alarm?.cancel();
     this.#alarm = this.#alarms.set(delay, () => this.#ring());
   }
 
   #ring(): void {
     const { id } = this.#call!;
+    if (id === undefined && this.#overdue) {
+      this.refuse(new BrokerUnavailable('it has not told in time whether this call is known'));
+      return;
+    }
+    if (id === undefined) {
+      this.#overdue = true;
+      this.#ringIn(findingTime);
+      return;
+    }
     const left = this.#until - performance.now();
     if (this.isAsync && this.#state === undefined && left > 0) {
       // The caller waited for the answer long enough; now only for the acceptance.
@@ -149,7 +170,7 @@ export class Hold {
   }
 
   #accepted(state: StoredState): Reply {
-    return accepted(this.#call!.id, state);
+    return accepted(this.#call!.id!, state);
   }
 
   #end(reply: Reply): void {

@@ -1,6 +1,6 @@
 import { BrokerUnavailable, type AwaitedResponse, type CallerLog, type FoundCall } from '../broker/port.ts';
 import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../model/call.ts';
-import { decideKeyed } from '../policy/idempotency.ts';
+import { decideKeyed, endsWithDelivery, isWantedAgain } from '../policy/idempotency.ts';
 import { callAccepted, trouble } from '../telemetry/channels.ts';
 import type { Alarm, Alarms } from './alarms.ts';
 import type { StoredState } from '../http/answer.ts';
@@ -22,6 +22,14 @@ export interface OpenCallContext {
   closed(call: OpenCall): void;
 }
 
+/** The call of a request whose content is its key. */
+export interface ByContent {
+  /** The key stands for this call since just now, so there is nothing to be found of it. */
+  readonly isNew: boolean;
+  /** The call had its answer delivered before; what `hold` asks for is another one. */
+  readonly wantedAgain: (hold: Hold, action: ActionEvent) => void;
+}
+
 /**
  * A call that callers of this sidecar wait for: one caller for a call without a key, any number for one with a key.
  *
@@ -37,6 +45,7 @@ export class OpenCall implements Held {
   readonly keyed: boolean;
   readonly #context: OpenCallContext;
   readonly #action: ActionEvent;
+  readonly #byContent: ByContent | undefined;
   readonly #holds = new Set<Hold>();
   #phase: 'deciding' | 'open' | 'closed' = 'deciding';
   #state: StoredState = 'waiting';
@@ -47,9 +56,10 @@ export class OpenCall implements Held {
   #early: ResponseEvent | undefined;
   #alarm: Alarm | undefined;
 
-  constructor(context: OpenCallContext, action: ActionEvent) {
+  constructor(context: OpenCallContext, action: ActionEvent, byContent?: ByContent) {
     this.#context = context;
     this.#action = action;
+    this.#byContent = byContent;
     this.id = action.id;
     this.keyed = action.keyed;
     this.#deadline = action.deadline;
@@ -74,8 +84,8 @@ export class OpenCall implements Held {
     if (this.#holds.size === 0 && this.#phase === 'open') this.#close();
   }
 
-  delivered(): void {
-    this.#context.log.markDelivered(this.id);
+  delivered({ call, outcome }: ResponseEvent): void {
+    if (endsWithDelivery(outcome)) this.#context.log.markDelivered(call.id, call.round);
   }
 
   /** Stores the action, or finds out what became of it before. Call it once, after the first `join`. */
@@ -97,7 +107,14 @@ export class OpenCall implements Held {
     // Before looking, so that an answer that comes in between is not missed.
     if (this.#awaited === undefined) this.#awaitAnswer();
     for (let look = 0; look < looks; look++) {
-      const found: FoundCall | undefined = await this.#patiently(() => log.find(this.id));
+      const isNew = look === 0 && this.#byContent?.isNew === true;
+      const found: FoundCall | undefined = isNew ? undefined : await this.#patiently(() => log.find(this.id));
+      // Only at the first look: what was seen open while its caller waited is what that caller waits for.
+      if (look === 0 && this.#byContent !== undefined && isWantedAgain(found)) {
+        const { wantedAgain } = this.#byContent;
+        this.#refuse((hold) => wantedAgain(hold, action));
+        return;
+      }
       const step = decideKeyed(found, action.fingerprint);
       switch (step.kind) {
         case 'key-reused':
@@ -197,16 +214,8 @@ export class OpenCall implements Held {
     this.#context.closed(this);
   }
 
-  /** Repeats what the broker refused, where it is away only for a moment and somebody still waits. */
-  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (!(error instanceof BrokerUnavailable)) throw error;
-        if (!(await this.#context.patience.returns()) || this.#holds.size === 0) throw error;
-      }
-    }
+  #patiently<T>(ask: () => Promise<T>): Promise<T> {
+    return this.#context.patience.insist(ask, () => this.#holds.size > 0);
   }
 
   /** A caller that is kept beyond the deadline gets its answer then, even where no sidecar of the callee lives. */

@@ -1,4 +1,4 @@
-import type { AttemptRecord, CallFacts, ResponseEvent } from '../model/call.ts';
+import type { AttemptRecord, CallFacts, Outcome, ResponseEvent } from '../model/call.ts';
 
 const idempotentMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
@@ -38,4 +38,20 @@ export function decideKeyed(known: KnownCall | undefined, fingerprint: string): 
     return { kind: 'store', round, earlier: response.attempts };
   }
   return { kind: 'serve', response, replayed: delivered };
+}
+
+/**
+ * Whether a caller that has had this outcome is done with its call. The others bind their key all the same: such a call is
+ * started again, or waits for an operator (contract, section 4).
+ */
+export function endsWithDelivery(outcome: Outcome): boolean {
+  return outcome === 'answered' || outcome === 'cancelled' || outcome === 'answer-too-large';
+}
+
+/**
+ * Whether a request whose content is its key becomes a call of its own although that content stands for the call `known`:
+ * only where a caller has had its answer, because then the same thing is wanted a second time on purpose.
+ */
+export function isWantedAgain(known: KnownCall | undefined): boolean {
+  return known?.kind === 'finished' && known.delivered && endsWithDelivery(known.response.outcome);
 }

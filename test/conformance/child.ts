@@ -172,9 +172,11 @@ async function prepare(broker: Broker, operation: Operation): Promise<() => Prom
     case 'mark-delivered':
       // It has no acknowledgement of its own; a later write of the same process has been stored after it.
       return () => {
-        log.markDelivered(operation.id);
+        log.markDelivered(operation.id, 1);
         return log.store(anAction({ id: log.newCallId('payments') }));
       };
+    case 'claim':
+      return () => log.claim(operation.claim);
     default:
       break;
   }

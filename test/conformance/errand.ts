@@ -1,3 +1,4 @@
+import type { ContentClaim } from '../../sidecar/broker/port.ts';
 import type { ActionEvent } from '../../sidecar/model/call.ts';
 
 /** What a process of its own is sent to do. It tells what it does in lines of `verb rest`. */
@@ -21,5 +22,6 @@ export type Errand =
 /** Each is done to the one call that is there, or with `action`. */
 export type Operation =
   | { readonly name: 'store'; readonly action: Omit<ActionEvent, 'body'>; readonly body: string }
+  | { readonly name: 'claim'; readonly claim: ContentClaim }
   | { readonly name: 'start' | 'postpone' | 'start-release' | 'finish' | 'finish-dead' }
   | { readonly name: 'withdraw' | 'replay' | 'discard' | 'mark-delivered'; readonly id: string };

@@ -4,6 +4,7 @@ import { awaiting } from './concerns/awaiting.ts';
 import { broadcasting } from './concerns/broadcasting.ts';
 import { callbacks } from './concerns/callbacks.ts';
 import { capacity } from './concerns/capacity.ts';
+import { claiming } from './concerns/claiming.ts';
 import { closing } from './concerns/closing.ts';
 import { deadLetters } from './concerns/dead-letters.ts';
 import { killing } from './concerns/killing.ts';
@@ -27,6 +28,7 @@ export function describeBrokerContract(candidate: Candidate): void {
   describe(`on ${candidate.name}`, () => {
     storing(candidate);
     awaiting(candidate);
+    claiming(candidate);
     leasing(candidate);
     order(candidate);
     withdrawing(candidate);

@@ -2,10 +2,11 @@ import { headers as newHeaders } from '@nats-io/transport-node';
 import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../../model/call.ts';
 import { CallIds, isCallId, newInstanceTag, readCallId, serviceHint } from '../../model/call-id.ts';
 import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/codec.ts';
-import type { AwaitedResponse, CallActivity, CallerLog, FoundCall, Stored } from '../port.ts';
+import type { AwaitedResponse, CallActivity, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { storeAction } from './action-log.ts';
 import { AwaitedResponses } from './awaited.ts';
+import { claimContent } from './content-claims.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
 import { endsRound } from './precedence.ts';
@@ -21,6 +22,8 @@ export class JetStreamCallerLog implements CallerLog {
   readonly #caller: string;
   readonly #ids: CallIds;
   readonly #awaited: AwaitedResponses;
+  /** Marks of deliveries on their way to the broker, by subject: what follows in this process must know of them already. */
+  readonly #marking = new Set<string>();
 
   constructor(context: Context, caller: string) {
     this.#context = context;
@@ -116,7 +119,8 @@ export class JetStreamCallerLog implements CallerLog {
     for (let look = 0; look < 2; look++) {
       const response = await this.#response(id);
       if (response !== undefined && !(await this.#superseded(response))) {
-        const delivered = readCallId(id).keyed && (await this.#delivered(id));
+        // What finished while we looked had been delivered to nobody when we were asked.
+        const delivered = look === 0 && readCallId(id).keyed && (await this.#delivered(id, response.call.round));
         return { kind: 'finished', response, delivered };
       }
       const action = await this.#search(id);
@@ -162,22 +166,30 @@ export class JetStreamCallerLog implements CallerLog {
     return replies.some((reply) => reply.sending.includes(call.id)) ? 'attempting' : 'waiting';
   }
 
-  async #delivered(id: string): Promise<boolean> {
+  async #delivered(id: string, round: number): Promise<boolean> {
     const { lookup, subjects } = this.#context;
-    return (await lookup.last(subjects.keyedStream(this.#caller), subjects.delivered(this.#caller, id))) !== undefined;
+    const subject = subjects.delivered(this.#caller, id, round);
+    return this.#marking.has(subject) || (await lookup.last(subjects.keyedStream(this.#caller), subject)) !== undefined;
   }
 
-  markDelivered(id: string): void {
+  markDelivered(id: string, round: number): void {
     const { publisher, subjects, streams, report } = this.#context;
+    const subject = subjects.delivered(this.#caller, id, round);
+    this.#marking.add(subject);
     publisher
       .publish({
-        subject: subjects.delivered(this.#caller, id),
+        subject,
         payload: nothing,
         headers: newHeaders(),
         patience: 'keep',
         ensureStream: async () => void (await streams.ensure(streams.keyed(this.#caller))),
       })
-      .catch((error: Error) => report(error));
+      .catch((error: Error) => report(error))
+      .finally(() => this.#marking.delete(subject));
+  }
+
+  claim(claim: ContentClaim): Promise<string> {
+    return claimContent(this.#context, this.#caller, claim);
   }
 
   async withdraw(

@@ -11,7 +11,7 @@ import { readCallId } from '../../model/call-id.ts';
  * |---|---|---|
  * | `<ns>_actions_<callee>` | `<ns>.act.<callee>.<caller>.<id>` | open calls |
  * | `<ns>_responses_<caller>` | `<ns>.res.<caller>.<instance>.<id>` | answers of calls without a key |
- * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `<ns>.key.<caller>.had.<id>` | answers of keyed calls; which were delivered |
+ * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `….had.<id>.<round>`, `….now.<key>` | answers of keyed calls; which were delivered; calls that contents stand for |
  * | `<ns>_attempts_<callee>` | `<ns>.att.<callee>.<id>.<round>` | progress of calls that must outlive a process |
  * | `<ns>_dead` | `<ns>.dead.<callee>.<caller>.<id>` | dead letters |
  * | `<ns>_broadcasts` | `<ns>.evt.<publisher>.<topic>.<id>` | broadcast events; the topic has one token or more |
@@ -78,8 +78,13 @@ export class Subjects {
     return `${this.ns}.rt.${caller}.${instance}.*`;
   }
 
-  delivered(caller: string, id: string): string {
-    return `${this.ns}.key.${caller}.had.${id}`;
+  delivered(caller: string, id: string, round: number): string {
+    return `${this.ns}.key.${caller}.had.${id}.${round}`;
+  }
+
+  /** Where it is stored which call a content key stands for. */
+  content(caller: string, key: string): string {
+    return `${this.ns}.key.${caller}.now.${key}`;
   }
 
   progress(callee: string, id: string, round: number): string {

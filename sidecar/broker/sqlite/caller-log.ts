@@ -1,7 +1,7 @@
 import { CallIds, newInstanceTag } from '../../model/call-id.ts';
 import { decodeResponse } from '../../model/codec.ts';
 import type { ActionEvent } from '../../model/call.ts';
-import type { AwaitedResponse, CallerLog, FoundCall, Stored } from '../port.ts';
+import type { AwaitedResponse, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
 import { AwaitedResponses } from './awaited.ts';
 import { packAction } from './packing.ts';
 import type { Withdrawn } from './protocol.ts';
@@ -53,8 +53,12 @@ export class SqliteCallerLog implements CallerLog {
     return result.found;
   }
 
-  markDelivered(id: string): void {
-    this.#thread.ask('delivered', { id, caller: this.#caller }).catch((error: Error) => this.#report(error));
+  markDelivered(id: string, round: number): void {
+    this.#thread.ask('delivered', { id, round, caller: this.#caller }).catch((error: Error) => this.#report(error));
+  }
+
+  async claim({ key, id, instead }: ContentClaim): Promise<string> {
+    return await this.#thread.ask('claim', { caller: this.#caller, key, id, instead });
   }
 
   async withdraw(id: string, outcome: 'cancelled' | 'deadline-exceeded'): Promise<Withdrawn> {

@@ -32,7 +32,9 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
     case 'finish':
       return ledger.finish(request.args, now);
     case 'delivered':
-      return ledger.responses.markDelivered(request.args.id, request.args.caller);
+      return ledger.responses.markDelivered(request.args.id, request.args.round, request.args.caller);
+    case 'claim':
+      return ledger.claim(request.args, now);
     case 'replay':
       return ledger.replay(request.args.id, now);
     case 'discard':

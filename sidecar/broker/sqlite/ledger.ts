@@ -5,6 +5,7 @@ import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/code
 import type { Published } from '../port.ts';
 import { BroadcastTable } from './broadcast-table.ts';
 import { CallTable, queueOf, type CallRow } from './call-table.ts';
+import { ContentTable, type ContentRow } from './content-table.ts';
 import { LetterTable } from './letter-table.ts';
 import { concludeOverdue, packAction, packResponse, unpackProgress } from './packing.ts';
 import type {
@@ -32,6 +33,7 @@ export class Ledger {
   readonly letters: LetterTable;
   readonly broadcasts: BroadcastTable;
   readonly subscriptions: SubscriptionTable;
+  readonly contents: ContentTable;
   readonly #retention: ThreadOptions['retention'];
 
   constructor(db: DatabaseSync, ns: number, retention: ThreadOptions['retention']) {
@@ -40,6 +42,7 @@ export class Ledger {
     this.letters = new LetterTable(db, ns);
     this.broadcasts = new BroadcastTable(db, ns);
     this.subscriptions = new SubscriptionTable(db, ns, this.broadcasts, this.calls);
+    this.contents = new ContentTable(db, ns);
     this.#retention = retention;
   }
 
@@ -76,6 +79,20 @@ export class Ledger {
     const response = this.responses.byId(id, now);
     if (response === undefined || response.caller !== caller) return undefined;
     return { kind: 'finished', event: this.responses.event(response.seq), delivered: response.delivered === 1 };
+  }
+
+  /** The call that a content stands for: the one that is claimed, where it stands for none that is still of use. */
+  claim({ caller, key, id, instead }: Commands['claim']['args'], now: number): string {
+    const claimed = this.contents.byKey(caller, key);
+    if (claimed !== undefined && claimed.id !== instead && this.#stands(claimed, now)) return claimed.id;
+    this.contents.put(caller, key, { id, claimedAt: now });
+    return id;
+  }
+
+  /** A call of which nothing is left may have ended long ago; its id must not be used a second time. */
+  #stands({ id, claimedAt }: ContentRow, now: number): boolean {
+    if (now - claimedAt < this.#retention.keyed) return true;
+    return this.calls.byId(id) !== undefined || this.responses.byId(id, now) !== undefined;
   }
 
   withdraw(args: Commands['withdraw']['args'], now: number): Withdrawn {
@@ -191,7 +208,12 @@ export class Ledger {
 
   /** Deletes up to `limit` each of what is past its retention; how much there was. */
   expire(now: number, limit: number): number {
-    return this.responses.expire(now, limit) + this.letters.expire(now, limit) + this.broadcasts.expire(now, limit);
+    return (
+      this.responses.expire(now, limit) +
+      this.letters.expire(now, limit) +
+      this.broadcasts.expire(now, limit) +
+      this.contents.expire(now - this.#retention.keyed, limit)
+    );
   }
 
   start(lease: LeaseName, mark: string | null): 'started' | 'gone' {

@@ -102,7 +102,8 @@ export interface TakenCall extends LeaseName {
 export interface Commands {
   store: { args: StoreArgs; result: StoreResult };
   find: { args: { id: string; caller: string }; result: FindResult | undefined };
-  delivered: { args: { id: string; caller: string }; result: void };
+  delivered: { args: { id: string; round: number; caller: string }; result: void };
+  claim: { args: { caller: string; key: string; id: string; instead: string | undefined }; result: string };
   withdraw: { args: { id: string; caller?: string; outcome: 'cancelled' | 'deadline-exceeded' }; result: Withdrawn };
   start: { args: LeaseName & { guarded: boolean; mark: string }; result: 'started' | 'gone' };
   postpone: { args: LeaseName & { until: number; progress: Uint8Array | null }; result: void };
@@ -190,6 +191,9 @@ export function effectOf(request: Request): Effect {
       return { write: 'durable', rings: true, kept: true };
     case 'delivered':
       return { write: 'durable', rings: false, kept: true };
+    case 'claim':
+      // A power loss that takes the claim has taken the call as well, because that is stored after it.
+      return { write: 'lazy', rings: false, kept: false };
     case 'start':
       // The mark of a guarded call decides whether it may ever run again. For the others it only sharpens what `find`
       // and `withdraw` can say, and a process kill does not lose it.

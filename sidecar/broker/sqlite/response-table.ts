@@ -53,8 +53,8 @@ export class ResponseTable {
     this.#sql.remove.run(this.#ns, id);
   }
 
-  markDelivered(id: string, caller: string): void {
-    this.#sql.markDelivered.run(this.#ns, id, caller);
+  markDelivered(id: string, round: number, caller: string): void {
+    this.#sql.markDelivered.run(this.#ns, id, round, caller);
   }
 
   /** The highest `seq` so far; every response that is committed later has a higher one. */
@@ -96,7 +96,8 @@ const statements = {
   event: 'SELECT event FROM responses WHERE seq = ?',
   add: `INSERT INTO responses (ns, id, round, caller, service, outcome, expires_at, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   remove: 'DELETE FROM responses WHERE ns = ? AND id = ?',
-  markDelivered: 'UPDATE responses SET delivered = 1 WHERE ns = ? AND id = ? AND caller = ? AND delivered = 0',
+  markDelivered:
+    'UPDATE responses SET delivered = 1 WHERE ns = ? AND id = ? AND round = ? AND caller = ? AND delivered = 0',
   // Not max(seq): the newest may have been replaced or have expired, and its number is not used again.
   newest: `SELECT seq FROM sqlite_sequence WHERE name = 'responses'`,
   since: `SELECT ${columns} FROM responses INDEXED BY responses_of_caller WHERE ns = ? AND caller = ? AND seq > ? ORDER BY seq`,

@@ -16,6 +16,8 @@
  * - `subscriptions`: `position` is the last event of which the subscription has, or needs, no delivery.
  * - `deliveries`: a call that is the delivery of an event to a subscription has its event here instead of in `actions`. Its
  *   row in `calls` has `<service>/<subscription>` as its service, so that everything about leases is the same.
+ * - `content_keys`: the call that a content stands for, stored or not. Its row goes when it is past the retention of keyed
+ *   responses and nothing is left of the call.
  * - `instances`: who takes leases; `token` names the lock file that tells whether the instance lives, `beat` counts its
  *   signs of life.
  */
@@ -120,6 +122,17 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE deliveries (seq INTEGER PRIMARY KEY, broadcast INTEGER NOT NULL) STRICT;
   CREATE INDEX deliveries_of_broadcast ON deliveries (broadcast);
+  `,
+  `
+  CREATE TABLE content_keys (
+    ns INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    key TEXT NOT NULL,
+    id TEXT NOT NULL,
+    claimed_at INTEGER NOT NULL,
+    PRIMARY KEY (ns, caller, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX content_keys_age ON content_keys (claimed_at);
   `,
 ];
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ActionEvent } from '../../../sidecar/model/call.ts';
 import type { Candidate } from '../backend.ts';
 import type { Operation } from '../errand.ts';
+import { contentCallId } from '../../../sidecar/model/call-id.ts';
 import { anAction, answered, givenUp, keyedId, textOf } from '../events.ts';
 import { expectSoon, Hands, storeAll, useStage, type Child } from '../stage.ts';
 
@@ -124,6 +125,20 @@ export function killing(candidate: Candidate): void {
           await acknowledged({ name, id: action.id });
           expect(await orders.operator.deadLetter(action.id)).toBeUndefined();
           if (name === 'replay') await hands.answer(await hands.next(), 'again');
+        }
+      });
+
+      test('claim: the content stands for the call, which is stored under the id that the dead has claimed', async () => {
+        const { log, hands } = await set();
+        hands.taking.resume();
+        for (let i = 0; i < 3; i++) {
+          const claim = { key: `content-${i}`, service: 'payments', id: contentCallId('payments') };
+          await acknowledged({ name: 'claim', claim });
+          expect(await log.claim({ ...claim, id: contentCallId('payments') })).toBe(claim.id);
+          expect(await log.find(claim.id)).toBeUndefined();
+          await storeAll(log, [anAction({ id: claim.id, keyed: true })]);
+          await hands.answer(await hands.next(), 'done');
+          expect(await log.find(claim.id)).toMatchObject({ kind: 'finished', delivered: false });
         }
       });
 

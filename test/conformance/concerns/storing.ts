@@ -157,7 +157,7 @@ export function storing(candidate: Candidate): void {
       await storeAll(log, [action]);
       await hands.answer(await hands.next(), 'yours');
       expect(await log.find(action.id)).toMatchObject({ kind: 'finished', delivered: false });
-      log.markDelivered(action.id);
+      log.markDelivered(action.id, 1);
       // A write of the same process that is answered after the mark was made.
       await storeAll(log, [anAction({ id: log.newCallId('payments') })]);
       await expectSoon(() => other.caller('orders').find(action.id)).toMatchObject({

@@ -52,7 +52,6 @@ describe('what this version cannot carry out yet', () => {
     ['mode: broadcast', route('      mode: broadcast'), 'outbound.routes.charge: mode: broadcast'],
     ['mode: observe', route('      mode: observe'), 'outbound.routes.charge: mode: observe'],
     ['orderBy', route('      orderBy: header:x-customer'), 'outbound.routes.charge: orderBy'],
-    ['content keys', route('      idempotencyKey: content'), 'outbound.routes.charge: idempotencyKey: content'],
     ['publishCalls', text.replace(':3000', ':3000\n    publishCalls: true'), 'inbound.orders: publishCalls'],
     [
       'subscriptions',

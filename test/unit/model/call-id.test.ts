@@ -2,6 +2,9 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   CallIds,
+  contentCallId,
+  contentKey,
+  type ContentScope,
   fingerprint,
   isCallId,
   keyedCallId,
@@ -171,4 +174,56 @@ test.each([
   '01890a5d-ac96-774b-8cce-b302099a805*',
 ])('%j is no call id: it would end up in a subject', (candidate) => {
   expect(isCallId(candidate)).toBe(false);
+});
+
+describe('the key that a content makes', () => {
+  const scope: fc.Arbitrary<ContentScope> = fc.record({
+    caller: text,
+    service: text,
+    host: fc.stringMatching(/^[a-z0-9.-]{0,12}$/),
+    method: text,
+    fingerprint: text,
+    credentials: fc.tuple(text, text),
+  });
+
+  test('is one for one request and another for another one, whatever the difference', () => {
+    fc.assert(
+      fc.property(scope, scope, (a, b) => {
+        expect(contentKey(a) === contentKey(b)).toBe(JSON.stringify(a) === JSON.stringify(b));
+      }),
+    );
+  });
+
+  test.for<[part: string, different: Partial<ContentScope>]>([
+    ['caller', { caller: 'shop' }],
+    ['callee', { service: 'refunds' }],
+    ['host', { host: 'other.example' }],
+    ['method', { method: 'PUT' }],
+    ['content', { fingerprint: 'other' }],
+    ['user', { credentials: ['Bearer b', ''] }],
+    ['session', { credentials: ['Bearer a', 'id=1'] }],
+  ])('another %s is another request', ([, different]) => {
+    const charge: ContentScope = {
+      caller: 'orders',
+      service: 'payments',
+      host: 'payments',
+      method: 'POST',
+      fingerprint: 'f',
+      credentials: ['Bearer a', ''],
+    };
+    expect(contentKey(charge)).toMatch(/^[A-Za-z0-9_-]{43}$/);
+    expect(contentKey({ ...charge, ...different })).not.toBe(contentKey(charge));
+    expect(contentKey({ ...charge, host: 'PAYMENTS' })).toBe(contentKey(charge));
+  });
+
+  test('its calls have ids of version 8 that hint at their callee, and never the same one', () => {
+    fc.assert(
+      fc.property(serviceName, (service) => {
+        const id = contentCallId(service);
+        expect(isCallId(id)).toBe(true);
+        expect(readCallId(id)).toEqual({ keyed: true, hint: serviceHint(service) });
+        expect(contentCallId(service)).not.toBe(id);
+      }),
+    );
+  });
 });

@@ -22,6 +22,8 @@ export class MemoryCaller {
   /** In the order in which they were asked to be stored. */
   readonly stored: ActionEvent[] = [];
   readonly delivered: string[] = [];
+  /** The id that each content key stands for. */
+  readonly claims = new Map<string, string>();
   readonly withdrawn: [id: string, outcome: string][] = [];
   /** What `find` finds, by id. */
   readonly known = new Map<string, FoundCall>();
@@ -29,6 +31,8 @@ export class MemoryCaller {
   maxInlineBody = 8 * 1024 * 1024;
   /** How `store` ends; a test replaces it. */
   onStore: (action: ActionEvent) => Stored | Promise<Stored> = () => ({ kind: 'accepted' });
+  /** Is waited for before a content is claimed. */
+  onClaim: () => void | Promise<void> = () => {};
   onFind: (id: string) => FoundCall | undefined | Promise<FoundCall | undefined> = (id) => this.known.get(id);
   onWithdraw: (id: string) => 'withdrawn' | 'started' | 'finished' | 'unknown' = () => 'withdrawn';
   #status: BrokerStatus = { connected: true };
@@ -57,12 +61,14 @@ export class MemoryCaller {
     };
     this.onStore = refuse;
     this.onFind = refuse;
+    this.onClaim = refuse;
     this.setConnected(false);
   }
 
   comeBack(): void {
     this.onStore = () => ({ kind: 'accepted' });
     this.onFind = (id) => this.known.get(id);
+    this.onClaim = () => {};
     this.setConnected(true);
   }
 
@@ -136,6 +142,14 @@ export class MemoryCaller {
       find: async (id) => this.onFind(id),
       markDelivered: (id) => {
         this.delivered.push(id);
+      },
+      claim: async (claim) => {
+        await this.onClaim();
+        const { key, id, instead } = claim;
+        const current = this.claims.get(key);
+        if (current !== undefined && current !== instead) return current;
+        this.claims.set(key, id);
+        return id;
       },
       withdraw: async (id, outcome) => {
         this.withdrawn.push([id, outcome]);

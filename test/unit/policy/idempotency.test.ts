@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { conclude, factsOf, noProgress, type AttemptRecord, type Outcome } from '../../../sidecar/model/call.ts';
-import { decideKeyed, isIdempotentMethod } from '../../../sidecar/policy/idempotency.ts';
+import {
+  decideKeyed,
+  endsWithDelivery,
+  isIdempotentMethod,
+  isWantedAgain,
+} from '../../../sidecar/policy/idempotency.ts';
 import { sampleAction } from './sample-action.ts';
 
 test.for<[method: string, expected: boolean]>([
@@ -54,6 +59,25 @@ describe('a request with a key', () => {
   test('the next round counts the attempts of the ones before; after a discard it begins anew', () => {
     expect(decideKeyed(finished('exhausted'), 'same')).toEqual({ kind: 'store', round: 3, earlier: [attempt] });
     expect(decideKeyed(finished('discarded'), 'other')).toEqual({ kind: 'store', round: 3, earlier: [] });
+  });
+
+  test.for<[outcome: Outcome, again: boolean]>([
+    ['answered', true],
+    ['cancelled', true],
+    ['answer-too-large', true],
+    ['outcome-unknown', false],
+    ['exhausted', false],
+    ['deadline-exceeded', false],
+    ['discarded', false],
+  ])('a content whose call ended %s, and was delivered, is wanted again: %s', ([outcome, again]) => {
+    expect(isWantedAgain(finished(outcome, true))).toBe(again);
+    expect(isWantedAgain(finished(outcome, false))).toBe(false);
+    expect(endsWithDelivery(outcome)).toBe(again);
+  });
+
+  test('a content whose call is open, or not known, is not wanted again', () => {
+    expect(isWantedAgain(undefined)).toBe(false);
+    expect(isWantedAgain({ kind: 'open', call: factsOf(action), fingerprint: 'same' })).toBe(false);
   });
 
   test('an answer counts as replayed only once a caller has had it', () => {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
-import { CallIds, keyedCallId } from '../../../../sidecar/model/call-id.ts';
+import { CallIds, contentKey, keyedCallId } from '../../../../sidecar/model/call-id.ts';
 import { topicTest } from '../../../../sidecar/policy/topic.ts';
 import { serviceName } from '../../model/arbitraries.ts';
 
@@ -14,7 +14,20 @@ const keyedId = fc
   .map(([service, key]) => keyedCallId({ caller: 'c', service, method: 'POST', path: '/', key }));
 const callId = fc.oneof(newId, keyedId);
 
-const place = fc.record({ ns: namespace, callee: serviceName, caller: serviceName, id: callId, round });
+const contentKeys = fc
+  .string()
+  .map((text) =>
+    contentKey({ caller: 'c', service: 's', host: 'h', method: 'POST', fingerprint: text, credentials: [] }),
+  );
+
+const place = fc.record({
+  ns: namespace,
+  callee: serviceName,
+  caller: serviceName,
+  id: callId,
+  round,
+  key: contentKeys,
+});
 
 /** A token that is literal: no wildcard, no space, not empty (NATS: subject-based messaging). */
 const TOKEN = /^[A-Za-z0-9_-]+$/;
@@ -32,13 +45,14 @@ function takes(filter: string, subject: string): boolean {
 describe('for all service names, namespaces and ids', () => {
   test('subjects are literal and streams may be called so', () => {
     fc.assert(
-      fc.property(place, ({ ns, callee, caller, id, round: n }) => {
+      fc.property(place, ({ ns, callee, caller, id, round: n, key }) => {
         const subjects = new Subjects(ns);
         for (const subject of [
           subjects.action(callee, caller, id),
           subjects.response(caller, id),
           subjects.announced(caller, id),
-          subjects.delivered(caller, id),
+          subjects.delivered(caller, id, n),
+          subjects.content(caller, key),
           subjects.progress(callee, id, n),
           subjects.dead(callee, caller, id),
           subjects.control(callee),
@@ -80,7 +94,7 @@ describe('for all service names, namespaces and ids', () => {
   test('each subject of a call is its own: another call, caller or callee has another', () => {
     fc.assert(
       fc.property(place, place, (a, b) => {
-        fc.pre(JSON.stringify({ ...a, round: 0 }) !== JSON.stringify({ ...b, round: 0 }));
+        fc.pre(JSON.stringify({ ...a, round: 0, key: '' }) !== JSON.stringify({ ...b, round: 0, key: '' }));
         const subjectsOf = ({ ns, callee, caller, id }: typeof a) => {
           const subjects = new Subjects(ns);
           return [subjects.action(callee, caller, id), subjects.dead(callee, caller, id)];
@@ -132,7 +146,8 @@ test('exactly these: another release, and programs without Holdline, count on th
     actions: [subjects.actionStream('payments'), subjects.action('payments', 'orders', id)],
     responses: [subjects.responseStreamOf('orders', id), subjects.response('orders', id)],
     keyed: [subjects.responseStreamOf('orders', keyed), subjects.response('orders', keyed)],
-    delivered: subjects.delivered('orders', keyed),
+    delivered: subjects.delivered('orders', keyed, 2),
+    content: subjects.content('orders', 'Uo-_9'),
     announced: [subjects.announced('orders', id), subjects.announced('orders', keyed)],
     announcedTo: subjects.announcedTo('orders', '333ac'),
     attempts: [subjects.attemptStream('payments'), subjects.progress('payments', id, 2)],
@@ -146,7 +161,8 @@ test('exactly these: another release, and programs without Holdline, count on th
     actions: ['holdline_actions_payments', `holdline.act.payments.orders.${id}`],
     responses: ['holdline_responses_orders', `holdline.res.orders.333ac.${id}`],
     keyed: ['holdline_keyed_orders', `holdline.key.orders.res.${keyed}`],
-    delivered: `holdline.key.orders.had.${keyed}`,
+    delivered: `holdline.key.orders.had.${keyed}.2`,
+    content: 'holdline.key.orders.now.Uo-_9',
     announced: [`holdline.rt.orders.333ac.${id}`, `holdline.rtk.orders.res.${keyed}`],
     announcedTo: 'holdline.rt.orders.333ac.*',
     attempts: ['holdline_attempts_payments', `holdline.att.payments.${id}.2`],
