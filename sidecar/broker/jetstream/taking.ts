@@ -71,6 +71,8 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   /** Messages up to this sequence were stored before this connection stood: they may have a past that the server forgot. */
   #boundary = 0;
   #lastTick = performance.now();
+  /** When this connection stood, ms of `performance.now()`. */
+  #connectedAt = performance.now();
   readonly #extension: NodeJS.Timeout;
 
   constructor(context: Context, service: string, options: TakeOptions) {
@@ -96,6 +98,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
       connection.onUp(() => {
+        this.#connectedAt = performance.now();
         this.#open().catch(context.report);
       }),
     );
@@ -264,9 +267,11 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.acknowledge(delivery.reply, nakBody(wait));
   }
 
-  /** Whether the instance that started this call is alive and still has it in hand. */
+  /** Whether the instance that started this call is alive and still has it in hand, as far as that can be known. */
   async #atWork(id: string, instance: string): Promise<boolean> {
     if (instance === this.#context.instance) return false;
+    // After a failure of the broker some are back before others, and one with the answer in hand may be the last.
+    if (performance.now() - this.#connectedAt < ACK_WAIT) return true;
     const { connection, subjects } = this.#context;
     const replies = await ask(connection, subjects, this.#service, { op: 'locate', ids: [id] });
     return replies.some(

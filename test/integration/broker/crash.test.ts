@@ -88,50 +88,6 @@ describe('the holder of a lease is killed', () => {
   });
 });
 
-describe('broker and holder are killed together', () => {
-  test('while an attempt is running: the next delivery knows of it, though the server has forgotten', async () => {
-    const id = await store(false);
-    await using first = await holder('start');
-    await first.printed(new RegExp(`started ${id}`));
-    await Promise.all([server.kill9(), first.kill9()]);
-    await server.restart();
-    await using second = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
-    const hands = new Hands(second.broker);
-    const lease = await hands.next('the call to be delivered again', 20_000);
-    expect(lease.action.id).toBe(id);
-    expect(lease.progress.started).toMatchObject({ attempt: 1, instance: 'payments-1' });
-    const response = conclude(lease.action, lease.progress, 'outcome-unknown', Date.now());
-    await lease.finish(response);
-    expect(hands.leases).toHaveLength(1);
-    expect(await caller.broker.caller('orders').find(id)).toMatchObject({
-      kind: 'finished',
-      response: { outcome: 'outcome-unknown' },
-    });
-  });
-
-  test('after the call was settled: it does not run again', async () => {
-    const id = await store(false);
-    {
-      await using first = await openBroker(server.url, { service: 'payments', instance: 'payments-1' });
-      const lease = await new Hands(first.broker).next();
-      await lease.start(1);
-      await lease.finish(answered(lease));
-      await server.kill9();
-    }
-    await server.restart();
-    // Whatever the server remembers of the acknowledgement, here the action is stored once more.
-    await eventually(() => expect(caller.broker.status.connected).toBe(true), { what: 'the caller to be back' });
-    await caller.broker.caller('orders').store(sampleAction(id));
-    await using second = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
-    const hands = new Hands(second.broker);
-    await eventually(async () => expect(await onlooker.messages('holdline_actions_payments')).toBe(0), {
-      what: 'the action to be settled',
-      timeoutMs: 30_000,
-    });
-    expect(hands.leases).toEqual([]);
-  });
-});
-
 test('the record of a call outlives it', async () => {
   await store(false);
   await using callee = await openBroker(server.url, { service: 'payments', instance: 'payments-1' });
