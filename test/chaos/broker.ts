@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { type NatsServer, startNatsServer } from '../support/nats-server.ts';
+import { clusterBroker } from './cluster.ts';
 import { diagnose } from './diagnosis.ts';
 import type { Victim } from './part.ts';
 
 const run = promisify(execFile);
 
-export type Engine = 'nats' | 'sqlite';
+export type Engine = 'nats' | 'sqlite' | 'cluster';
 
 /** Room for the streams or the file, where the disk is to be filled. */
 const diskSize = '192m';
@@ -17,12 +18,20 @@ const diskSize = '192m';
 /** The broker as a victim: a server of its own, or one file. */
 export interface BrokerUnderTest {
   readonly engine: Engine;
-  /** The port of the server; undefined for a file. */
-  readonly port?: number;
+  /** Of the server. */
+  readonly version?: string;
+  /** The ports of the servers; none for a file. */
+  readonly ports: readonly number[];
   /** The URL for tools that no fault is to hit. */
   readonly url: string;
-  /** The server process; undefined for a file. */
-  readonly server?: Victim;
+  /** Copies of each stream. */
+  readonly replicas?: number;
+  /** The server processes; none for a file. */
+  readonly servers: readonly Victim[];
+  /** Of a cluster: the node that leads the calls; undefined where no node is left. */
+  readonly leading?: () => Promise<Victim | undefined>;
+  /** Of a cluster: kills the node that leads for good, and its disk with it. */
+  readonly lose?: () => Promise<void>;
   /** Holds the write lock of the file; the function returned gives it up. */
   readonly lock?: () => () => void;
   /** Fills the disk; the function returned makes room again. Undefined where no disk of its own can be had. */
@@ -36,6 +45,7 @@ export interface BrokerUnderTest {
 
 /** @param ownDisk whether the disk is to be filled: that takes a file system of its own */
 export async function startBroker(engine: Engine, folder: string, ownDisk: boolean): Promise<BrokerUnderTest> {
+  if (engine === 'cluster') return clusterBroker(folder);
   const store = join(folder, 'store');
   mkdirSync(store, { recursive: true });
   const disk = ownDisk ? await mount(store) : { why: 'not asked for' };
@@ -50,9 +60,9 @@ async function natsBroker(folder: string, store: string, disk: Disk): Promise<Br
   const mounted = 'unmount' in disk;
   return {
     engine: 'nats',
-    port: server.port,
+    ports: [server.port],
     url: server.url,
-    server: victim,
+    servers: [victim],
     diagnose: () => diagnose(server.url),
     unfit: { lock: 'there is no database file', ...(!mounted && { full: disk.why }) },
     ...(mounted && {
@@ -80,6 +90,8 @@ function sqliteBroker(store: string, disk: Disk): BrokerUnderTest {
   const mounted = 'unmount' in disk;
   return {
     engine: 'sqlite',
+    ports: [],
+    servers: [],
     url: `sqlite:${file}`,
     diagnose: () => Promise.resolve({ bytes: statSync(file).size }),
     unfit: {

@@ -3,7 +3,7 @@ import { connect } from '@nats-io/transport-node';
 
 /** What a nats-server says of its streams and consumers, for whoever has to find out why calls do not move. */
 export async function diagnose(url: string): Promise<unknown> {
-  const connection = await connect({ servers: url.replace('nats://', '') });
+  const connection = await connect({ servers: url.replaceAll('nats://', '').split(',') });
   try {
     const manager = await jetstreamManager(connection);
     const streams = [];

@@ -66,6 +66,14 @@ async function strike(system: System, { name, target, by = 0 }: Fault): Promise<
     case 'deaf':
       for (const link of system.links(target)) link.stall('to-client');
       return () => heal(system, target);
+    case 'leader': {
+      const node = await system.broker.leading?.();
+      await node?.kill();
+      return async () => node?.start();
+    }
+    case 'lost':
+      await system.broker.lose?.();
+      return nothing;
     case 'lock':
       return system.broker.lock?.() ?? nothing;
     case 'full':

@@ -27,6 +27,7 @@ const ordinary = { broker: 'nats', calls: '600', seconds: '45', seeds: '1' };
 export const usage = `npm run chaos -- [options]
 
   --broker LIST          nats, sqlite, or both with a comma between (default nats)
+  --cluster              nats is three servers, of 2.11 or later, with three copies of each stream
   --faults LIST          all, none, or names with commas (default all); a name with a minus in front is left out
   --calls N              what callers want, over the whole run (default 600)
   --seconds T            over how long (default 45)
@@ -50,6 +51,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     args: [...args],
     options: {
       broker: { type: 'string' },
+      cluster: { type: 'boolean', default: false },
       faults: { type: 'string', default: 'all' },
       calls: { type: 'string' },
       seconds: { type: 'string' },
@@ -69,7 +71,9 @@ export function readOptions(args: readonly string[]): Options | 'help' {
   const usual: typeof ordinary & { limit?: string } = values.quick ? quick : ordinary;
   const limit = values.limit ?? usual.limit;
   return {
-    engines: engineNames(values.broker ?? usual.broker),
+    engines: engineNames(values.broker ?? usual.broker).map((name) =>
+      name === 'nats' && values.cluster ? 'cluster' : name,
+    ),
     faults: faultNames(values.faults),
     calls: count('calls', values.calls ?? usual.calls),
     seconds: count('seconds', values.seconds ?? usual.seconds),

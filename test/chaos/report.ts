@@ -103,7 +103,10 @@ export function story(violation: Violation, history: readonly HistoryEvent[], be
       (token !== undefined && 'token' in event && event.token === token) ||
       (call !== undefined && 'call' in event && event.call === call),
   );
-  const [from = 0, to = 0] = [own.at(0)?.at, own.at(-1)?.at];
+  // The look-ups at the end of a run would bring all of its faults into every story.
+  const lively = own.filter(({ type }) => type !== 'listed' && type !== 'letter' && type !== 'replayed');
+  const working = lively.filter((event) => event.type !== 'answered' || event.token !== undefined);
+  const [from = 0, to = 0] = [own.at(0)?.at, (working.at(-1) ?? own.at(-1))?.at];
   const around = history.filter((event) => event.type === 'fault' && event.at > from - 8_000 && event.at < to + 1_000);
   const lines = [...own, ...around].toSorted((a, b) => a.at - b.at).map((event) => line(event, begin));
   return [`${rule}: ${what}`, `  token ${token ?? '-'}, call ${call ?? '-'}`, ...lines].join('\n');

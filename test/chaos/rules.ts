@@ -285,7 +285,7 @@ function acceptedAt(call: Call | undefined, { accepted, answered }: Intent): num
   return call?.listed?.acceptedAt ?? accepted[0]?.at ?? answered[0]?.at;
 }
 
-function contradiction({ answered, replayed }: Call, keyed: boolean): string | undefined {
+function contradiction({ answered, attempted, replayed }: Call, keyed: boolean): string | undefined {
   let settled: Answered | undefined;
   for (const answer of answered) {
     if (settled === undefined || isSame(settled, answer)) {
@@ -299,8 +299,12 @@ function contradiction({ answered, replayed }: Call, keyed: boolean): string | u
       if (!isReal(answer) && answer.asked <= earlier.at) continue;
       return `it was answered with ${then} and later with ${now}`;
     }
-    const restarted = keyed && restartable.has(earlier.outcome ?? earlier.error ?? '');
-    if (!restarted && !replayed.some((at) => at < answer.at)) {
+    const reason = earlier.outcome ?? earlier.error ?? '';
+    const restarted = keyed && restartable.has(reason);
+    // An attempt that was under way when nobody believed in it any more brings the answer that counts.
+    const underWay = attempted.find(({ nonce }) => isReal(answer) && nonce === answer.echo?.nonce);
+    const late = reason === 'outcome-unknown' && underWay !== undefined && underWay.at <= earlier.at;
+    if (!restarted && !late && !replayed.some((at) => at < answer.at)) {
       return `it was given up with ${then}, not replayed, and later answered with ${now}`;
     }
     settled = answer;

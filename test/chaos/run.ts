@@ -53,6 +53,7 @@ export async function runSeed(
 async function play(system: System, options: Options, seed: number, begin: number, folder: string, say: Say) {
   const { calls, faults, ordered } = options;
   const span = options.seconds * 1_000;
+  if (system.broker.version !== undefined) say(`nats-server ${system.broker.version}`);
   for (const name of faults) {
     const why = system.broker.unfit[name];
     if (why !== undefined) say(`no fault ${name}: ${why}`);

@@ -23,6 +23,8 @@ export const faults = {
   },
   deaf: { hits: ['link', 'side'], lasts: [300, 8_000], is: 'no byte passes from the broker to a sidecar, or a side' },
   lock: { hits: ['database'], lasts: [300, 6_000], is: 'another process holds the database’s write lock' },
+  leader: { hits: ['cluster'], lasts: [500, 6_000], is: 'the node that leads is killed -9, started again' },
+  lost: { hits: ['cluster'], lasts: [0, 0], is: 'the node that leads is killed for good, once in a run' },
   full: { hits: ['disk'], lasts: [1_000, 5_000], is: 'the broker’s disk is full' },
   clock: { hits: ['clock'], lasts: [500, 8_000], is: 'a sidecar’s wall clock jumps by up to half a minute, and back' },
   rolling: { hits: ['fleet'], lasts: [0, 0], is: 'every sidecar is restarted by SIGTERM, one after another' },
@@ -35,6 +37,7 @@ export type TargetKind =
   | 'service'
   | 'caller'
   | 'broker'
+  | 'cluster'
   | 'link'
   | 'side'
   | 'clock'
@@ -61,7 +64,7 @@ export interface Fault {
 }
 
 /** What is drawn more often than once: crashes are what a promise is for. */
-const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2 };
+const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2, leader: 2 };
 /** After a fault its target is left alone for this long, ms. */
 const recovery = 1_500;
 /** A rolling restart takes about this long, ms; it cannot be known before. */
@@ -83,24 +86,32 @@ const calm = 1_000;
 export function schedule(seed: string, names: readonly FaultName[], targets: readonly Target[], span: number): Fault[] {
   const dice = chance(`faults/${seed}`);
   const possible = names
+    .filter((name) => name !== 'lost')
     .map((name) => ({
       name,
       targets: targets.filter(({ kind }) => (faults[name].hits as readonly string[]).includes(kind)),
     }))
     .filter((entry) => entry.targets.length > 0)
     .flatMap((entry) => Array.from({ length: weights[entry.name] ?? 1 }, () => entry));
-  if (possible.length === 0) return [];
   const busyUntil = new Map<string, number>();
   const plan: Fault[] = [];
+  let loss = names.includes('lost') ? targets.find(({ kind }) => kind === 'cluster') : undefined;
   for (let at = dice.between(500, 2_000); at < span - calm; at += dice.between(250, 2_200)) {
-    for (let tries = 0; tries < candidatesPerMoment; tries++) {
+    const free = (target: Target) =>
+      ![target.name, ...(target.involves ?? [])].some((name) => (busyUntil.get(name) ?? 0) > at);
+    if (loss && at > span / 2 && free(loss)) {
+      plan.push({ name: 'lost', target: loss.name, at: Math.round(at), lasts: 0 });
+      busyUntil.set(loss.name, at + recovery);
+      loss = undefined;
+      continue;
+    }
+    for (let tries = 0; tries < candidatesPerMoment && possible.length > 0; tries++) {
       const { name, targets: candidates } = dice.pick(possible);
       const target = dice.pick(candidates);
       const lasts = Math.min(Math.round(length(name, dice, span)), Math.max(0, Math.round(span - at)));
-      const involved = [target.name, ...(target.involves ?? [])];
-      if (involved.some((other) => (busyUntil.get(other) ?? 0) > at)) continue;
+      if (!free(target)) continue;
       const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
-      for (const other of involved) busyUntil.set(other, over);
+      for (const other of [target.name, ...(target.involves ?? [])]) busyUntil.set(other, over);
       const by = name === 'clock' ? { by: Math.round(dice.between(-furthestJump, furthestJump)) } : {};
       plan.push({ name, target: target.name, at: Math.round(at), lasts, ...by });
       break;

@@ -29,10 +29,10 @@ export interface SystemOptions {
   readonly ownDisk: boolean;
 }
 
-/** A sidecar with its configuration and, towards a broker with a port, its own link. */
+/** A sidecar with its configuration and its own links, one to each server of the broker. */
 interface Sidecar {
   readonly part: Part;
-  readonly link?: TcpRelay;
+  readonly links: readonly TcpRelay[];
   /** The file with the offset of its wall clock. */
   readonly clock: string;
   /** Writes the configuration, in the ordinary or the other form, and has it loaded. */
@@ -57,7 +57,7 @@ export class System {
   private constructor(options: SystemOptions, broker: BrokerUnderTest) {
     this.#options = options;
     this.broker = broker;
-    if (broker.server) this.victims.set(broker.server.name, broker.server);
+    for (const server of broker.servers) this.victims.set(server.name, server);
   }
 
   /** Starts broker, services and sidecars; resolves when all are well. Callers come with {@link startCallers}. */
@@ -78,20 +78,23 @@ export class System {
   /** What faults can hit. */
   targets(): Target[] {
     const targets: Target[] = [];
-    for (const [name, { link }] of this.sidecars) {
+    for (const [name, { links }] of this.sidecars) {
       targets.push({ name, kind: 'sidecar' });
-      if (link) targets.push({ name: linkOf(name), kind: 'link', involves: [name] });
+      if (links.length > 0) targets.push({ name: linkOf(name), kind: 'link', involves: [name] });
       targets.push({ name: clockOf(name), kind: 'clock' });
     }
-    if (this.broker.port !== undefined) {
+    if (this.broker.ports.length > 0) {
       for (const side of sides) targets.push({ name: sideOf(side), kind: 'side', involves: this.#sidecarsOf(side) });
     }
     for (const { name } of this.#services) targets.push({ name, kind: 'service' });
     for (const { name } of this.callers) targets.push({ name, kind: 'caller' });
-    const { server, lock, fill } = this.broker;
-    if (server) targets.push({ name: server.name, kind: 'broker' });
+    const { servers, leading, lock, fill } = this.broker;
+    // One node at a time, so that a cluster loses its quorum only by the loss of a node and what comes after it.
+    const whole = leading ? { involves: ['cluster'] } : {};
+    for (const { name } of servers) targets.push({ name, kind: 'broker', ...whole });
+    if (leading) targets.push({ name: 'cluster', kind: 'cluster' });
     if (lock) targets.push({ name: 'database', kind: 'database' });
-    if (fill) targets.push({ name: 'disk', kind: 'disk', involves: server ? [server.name] : [] });
+    if (fill) targets.push({ name: 'disk', kind: 'disk', involves: servers.map(({ name }) => name) });
     targets.push({ name: 'sidecars', kind: 'fleet', involves: [...this.sidecars.keys()] });
     return targets;
   }
@@ -100,7 +103,7 @@ export class System {
   links(target: string): TcpRelay[] {
     const side = sides.find((service) => sideOf(service) === target);
     const names = side ? this.#sidecarsOf(side) : [...this.sidecars.keys()].filter((name) => linkOf(name) === target);
-    const relays = names.flatMap((name) => this.sidecars.get(name)?.link ?? []);
+    const relays = names.flatMap((name) => this.sidecars.get(name)?.links ?? []);
     if (relays.length === 0) throw new Error(`there is no link ${target}`);
     return relays;
   }
@@ -165,7 +168,7 @@ export class System {
   async stop(): Promise<void> {
     const parts = [...this.callers, ...[...this.sidecars.values()].map(({ part }) => part), ...this.#services];
     await Promise.all(parts.map((part) => part.kill()));
-    for (const { link } of this.sidecars.values()) await link?.cut();
+    for (const { links } of this.sidecars.values()) await Promise.all(links.map((link) => link.cut()));
     await this.broker.remove();
   }
 
@@ -203,14 +206,17 @@ export class System {
     sections: (form: 'ordinary' | 'other') => Record<string, unknown>,
   ): Promise<void> {
     const { broker } = this;
-    const link = broker.port === undefined ? undefined : await startTcpRelay(broker.port);
+    const links: TcpRelay[] = [];
+    for (const port of broker.ports) links.push(await startTcpRelay(port));
+    const url = links.map(({ port }) => `nats://127.0.0.1:${port}`).join(',') || broker.url;
     const admin = `127.0.0.1:${await freePort()}`;
     const file = this.#file(`${name}.yaml`);
+    const replicas = broker.replicas === undefined ? {} : { replicas: broker.replicas };
     const write = (form: 'ordinary' | 'other') => {
       const config = {
         service,
         // No run is as long as this: what is forgotten after its retention would look lost.
-        broker: { url: link ? `nats://127.0.0.1:${link.port}` : broker.url, retention: { responses: '12h' } },
+        broker: { url, ...replicas, retention: { responses: '12h' } },
         ...sections(form),
         admin: { listen: admin },
         shutdown: { drain: '4s' },
@@ -226,7 +232,7 @@ export class System {
       write(form);
       part.reload();
     };
-    this.sidecars.set(name, { part, ...(link && { link }), clock, reload });
+    this.sidecars.set(name, { part, links, clock, reload });
     await part.start();
   }
 

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { atLeast } from '../../sidecar/broker/jetstream/promise.ts';
 import { findServerBinary, isExecutable, serverCache, serverVersion } from './server-binary.ts';
 
 const run = promisify(execFile);
@@ -35,6 +36,18 @@ export async function serverBinaries(): Promise<readonly ServerBinary[]> {
   const built: ServerBinary[] = [];
   for (const version of versions) built.push(await describe(await build(version)));
   return [found, ...built];
+}
+
+/**
+ * A server for a cluster, which takes 2.11 or later: the one that is there if it is new enough, else one that is built,
+ * of the last line that HOLDLINE_NATS_MATRIX names, or of 2.12.
+ * @throws Error when none can be had
+ */
+export async function clusterServer(): Promise<ServerBinary> {
+  const found = await describe(await findServerBinary());
+  if (atLeast(found.version, '2.11.0')) return found;
+  const line = process.env['HOLDLINE_NATS_MATRIX']?.split(',').at(-1)?.trim() ?? '2.12';
+  return describe(await build(newestOf(line === 'all' ? 'newest' : line, await releases())));
 }
 
 /**
@@ -74,7 +87,7 @@ async function go(args: readonly string[], env: Record<string, string> = {}): Pr
   try {
     return await run('go', args, { env: { ...process.env, ...env, PATH: path }, maxBuffer: 16 * 1024 * 1024 });
   } catch (cause) {
-    throw new Error(`HOLDLINE_NATS_MATRIX asks for servers that are built with Go, but: ${String(cause)}`, { cause });
+    throw new Error(`a nats-server has to be built with Go, but: ${String(cause)}`, { cause });
   }
 }
 

@@ -1,114 +1,31 @@
 import { describe, expect, test } from 'vitest';
 import { check } from '../../chaos/checker.ts';
-import type { Answered, Attempted, HistoryEvent, Invoke } from '../../chaos/history.ts';
+import type { HistoryEvent } from '../../chaos/history.ts';
 import { type RuleName, rules } from '../../chaos/rules.ts';
-
-const invoke = (at: number, more: Partial<Invoke> = {}): Invoke => ({
-  type: 'invoke',
-  at,
-  token: 't1',
-  exchange: `e${at}`,
-  via: 'orders-1',
-  work: 'guarded',
-  idempotent: false,
-  ...more,
-});
-const accepted = (at: number, call = 'c1', token = 't1'): HistoryEvent => ({
-  type: 'accepted',
-  at,
-  token,
-  exchange: `e${at}`,
-  call,
-  status: 202,
-});
-const attempted = (at: number, more: Partial<Attempted> = {}): Attempted => ({
-  type: 'attempted',
-  at,
-  token: 't1',
-  service: 'payments-1',
-  call: 'c1',
-  attempt: 1,
-  nonce: 'n1',
-  executed: true,
-  behaviour: 'well',
-  ...more,
-});
-const answered = (at: number, more: Partial<Answered> = {}): Answered => ({
-  type: 'answered',
-  at,
-  asked: at - 1,
-  token: 't1',
-  via: 'orders-1',
-  call: 'c1',
-  status: 200,
-  digest: 'd1',
-  echo: { token: 't1', nonce: 'n1' },
-  ...more,
-});
-/** What Holdline says in place of an answer. */
-const givenUp = (at: number, error: string, more: Partial<Answered> = {}): Answered => {
-  const { echo: _, ...bare } = answered(at, { status: 502, digest: error, error, ...more });
-  return bare;
-};
-const refused = (at: number, code = 'broker-unavailable'): HistoryEvent => ({
-  type: 'refused',
-  at,
-  token: 't1',
-  exchange: `e${at}`,
-  status: 503,
-  code,
-});
-const unknown = (at: number): HistoryEvent => ({
-  type: 'unknown',
-  at,
-  token: 't1',
-  exchange: `e${at}`,
-  detail: 'reset',
-});
-const missing = (at: number): HistoryEvent => ({ type: 'missing', at, token: 't1', via: 'orders-1', call: 'c1' });
-const letter = (at: number, reason: string): HistoryEvent => ({ type: 'letter', at, call: 'c1', reason });
-const listed = (at: number, state: string, acceptedAt = 2): HistoryEvent => ({
-  type: 'listed',
-  at,
-  call: 'c1',
-  state,
-  acceptedAt,
-});
-const cancelled = (at: number): HistoryEvent => ({ type: 'cancelled', at, token: 't1', via: 'orders-1', call: 'c1' });
-const replayed = (at: number): HistoryEvent => ({ type: 'replayed', at, call: 'c1' });
-const killed = (target: string, from: number, to: number): HistoryEvent[] => [
-  { type: 'fault', at: from, name: 'kill', target, phase: 'begin' },
-  { type: 'fault', at: to, name: 'kill', target, phase: 'end' },
-];
-const paused = (from: number, to: number): HistoryEvent[] => [
-  { type: 'fault', at: from, name: 'pause', target: 'payments-1', phase: 'begin' },
-  { type: 'fault', at: to, name: 'pause', target: 'payments-1', phase: 'end' },
-];
-const jumped = (from: number, to: number, by: number): HistoryEvent[] => [
-  { type: 'fault', at: from, name: 'clock', target: 'payments-1’s clock', phase: 'begin', by },
-  { type: 'fault', at: to, name: 'clock', target: 'payments-1’s clock', phase: 'end', by },
-];
-const outcomeUnknown = (...before: HistoryEvent[]) => [
-  ...before,
-  invoke(10_000),
-  attempted(10_001),
-  givenUp(12_000, 'outcome-unknown'),
-  letter(20_000, 'outcome-unknown'),
-];
-const crashed: HistoryEvent = { type: 'crashed', at: 5, part: 'orders-1', detail: 'exit code 1' };
-
-const keyed = { key: 'k1', idempotent: true } as const;
-const hasty = { deadline: 3_000 } as const;
-const ordered = (position: number) => ({ order: { key: 'o', position }, token: `t${position}`, idempotent: true });
-/** The first of the queue is carried out once more. */
-const again = (at: number) => attempted(at, { attempt: 2, nonce: 'n3' });
-const queue = (first: number, second: number): HistoryEvent[] => [
-  ...[1, 2].flatMap((n) => [invoke(n * 10, ordered(n)), accepted(n * 10 + 1, `c${n}`, `t${n}`)]),
-  attempted(first, { token: 't1', call: 'c1', nonce: 'n1' }),
-  attempted(second, { token: 't2', call: 'c2', nonce: 'n2' }),
-  answered(100),
-  answered(101, { token: 't2', call: 'c2', echo: { token: 't2', nonce: 'n2' } }),
-];
+import {
+  invoke,
+  accepted,
+  attempted,
+  answered,
+  givenUp,
+  refused,
+  unknown,
+  missing,
+  letter,
+  listed,
+  cancelled,
+  replayed,
+  killed,
+  paused,
+  jumped,
+  outcomeUnknown,
+  crashed,
+  keyed,
+  hasty,
+  ordered,
+  again,
+  queue,
+} from './events.ts';
 
 describe('a good history is accepted', () => {
   test.for<[string, readonly HistoryEvent[]]>([
@@ -147,6 +64,17 @@ describe('a good history is accepted', () => {
         unknown(2_100),
         givenUp(20_000, 'outcome-unknown'),
         letter(20_001, 'outcome-unknown'),
+      ],
+    ],
+    [
+      'a dead letter of an attempt that was under way, and brought its answer after all',
+      [
+        ...killed('payments-2', 0, 2),
+        invoke(1),
+        attempted(2),
+        givenUp(3, 'outcome-unknown'),
+        answered(9),
+        listed(20, 'answered'),
       ],
     ],
     ['a dead letter that nobody has asked for yet', [invoke(1), accepted(2), letter(9, 'deadline-exceeded')]],
@@ -297,7 +225,21 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
     ['given up after it was answered', [invoke(1), attempted(2), answered(4), givenUp(9, 'outcome-unknown')]],
     [
       'answered after it was given up, without a replay',
-      [invoke(1), attempted(2), givenUp(3, 'outcome-unknown'), answered(9)],
+      [invoke(1), givenUp(3, 'outcome-unknown'), attempted(4), answered(9)],
+    ],
+    [
+      'answered with another attempt than the one that was under way when it was given up',
+      [
+        invoke(1, { idempotent: true }),
+        attempted(2, { nonce: 'n0' }),
+        givenUp(3, 'outcome-unknown'),
+        attempted(4, { attempt: 2 }),
+        answered(9),
+      ],
+    ],
+    [
+      'exhausted, and answered after all by an attempt before that',
+      [invoke(1), attempted(2), givenUp(3, 'exhausted'), answered(9)],
     ],
     [
       'an unknown outcome that a key started again',

@@ -14,6 +14,7 @@ const targets: Target[] = [
   { name: 'nats-server', kind: 'broker' },
   { name: 'links', kind: 'side', involves: ['orders-1'] },
   { name: 'clock', kind: 'clock' },
+  { name: 'cluster', kind: 'cluster' },
   { name: 'sidecars', kind: 'fleet', involves: ['orders-1', 'payments-1'] },
 ];
 const span = 120_000;
@@ -58,6 +59,18 @@ describe('a schedule', () => {
     expect([...seen].toSorted()).toEqual(everyFault.filter((name) => name !== 'lock' && name !== 'full').toSorted());
   });
 
+  test('loses one node of a cluster for good, once, in the second half of the run', () => {
+    for (const seed of seeds) {
+      for (const names of [everyFault, ['lost', 'kill'], ['lost']] as const) {
+        const losses = schedule(seed, names, targets, span).filter(({ name }) => name === 'lost');
+        expect(losses).toHaveLength(1);
+        expect(losses[0]?.at).toBeGreaterThan(span / 2);
+      }
+    }
+    const alone = targets.filter(({ kind }) => kind !== 'cluster');
+    expect(schedule('1', everyFault, alone, span).map(({ name }) => name)).not.toContain('lost');
+  });
+
   test('says by how much a clock jumps, forwards and backwards', () => {
     const jumps = seeds.flatMap((seed) => schedule(seed, ['clock'], targets, span)).map(({ by }) => by ?? 0);
     expect(Math.min(...jumps)).toBeLessThan(-5_000);
@@ -94,6 +107,11 @@ describe('options', () => {
     ['all,-full,-lock', everyFault.filter((name) => name !== 'full' && name !== 'lock')],
   ] as const)('--faults %s', ([text, expected]) => {
     expect(faultNames(text)).toEqual(expected);
+  });
+
+  test('--cluster makes three servers of nats', () => {
+    expect(readOptions(['--cluster'])).toMatchObject({ engines: ['cluster'] });
+    expect(readOptions(['--cluster', '--broker', 'nats,sqlite'])).toMatchObject({ engines: ['cluster', 'sqlite'] });
   });
 
   test('--quick is for a gate, and what is given beside it wins', () => {
