@@ -4,21 +4,24 @@ import { createAdmin, type Admin } from './admin/server.ts';
 import { openBroker } from './broker/open.ts';
 import type { Broker, DurabilityPromise } from './broker/port.ts';
 import type { Config, InboundConfig } from './config/config.ts';
-import { createInbound, type Inbound } from './inbound/inbound.ts';
+import { createInbound, type Inbound, type InboundState } from './inbound/inbound.ts';
 import { newInstanceTag } from './model/call-id.ts';
 import { createOutbound, type Outbound } from './outbound/outbound.ts';
 import { brokerChanged, trouble } from './telemetry/channels.ts';
+import type { Backlog } from './telemetry/gauges.ts';
+import { Metrics } from './telemetry/metrics.ts';
 
 /** The broker has been asked to end; what it still writes may take this long, ms. */
 const closeLimit = 2000;
 /** A broker that is not there within this time after the start is worth a log line, ms. */
 const firstConnectPatience = 2000;
-/** `/ready` must answer a probe in time also when the broker does not answer, ms. */
-const promiseLimit = 1000;
+/** `/ready` and `/metrics` must answer in time also when the broker does not answer, ms. */
+const askLimit = 1000;
 
 /** What a sidecar consists of, put together. The only file that knows every room. */
 export class App {
   readonly instance = newInstanceTag();
+  readonly metrics: Metrics;
   readonly #version: string;
   #config: Config;
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
@@ -35,7 +38,20 @@ export class App {
   constructor(config: Config, version: string) {
     this.#config = config;
     this.#version = version;
-    this.#admin = createAdmin(config.admin, () => this.health());
+    this.metrics = new Metrics({
+      service: config.service,
+      instance: this.instance,
+      version,
+      held: () => this.#outbound?.held() ?? 0,
+      brokerUp: () => this.#broker?.status.connected ?? false,
+      reloadRefused: () => this.#lastReloadError !== undefined,
+      inbound: () => this.#inboundStates(),
+      backlogs: () => this.#backlogs(),
+    });
+    this.#admin = createAdmin(config.admin, {
+      health: () => this.health(),
+      metrics: () => this.metrics.exposition(),
+    });
   }
 
   get config(): Config {
@@ -110,7 +126,7 @@ export class App {
       broker: this.#broker?.status ?? { connected: false, detail: 'not opened yet' },
       ...definedPromise(await this.#currentPromise()),
       outbound: { listeners: this.addresses().outbound, held: this.#outbound?.held() ?? 0 },
-      inbound: [...this.#inbound.values()].map(({ room }) => room.state()),
+      inbound: this.#inboundStates(),
       configuration: {
         loadedAt: this.#loadedAt,
         ...(this.#lastReloadError !== undefined && { lastReloadError: this.#lastReloadError }),
@@ -138,6 +154,20 @@ export class App {
     if (!this.#drained) await this.drain(0);
     if (this.#broker !== undefined) await this.#settle('stop', [this.#broker.close(closeLimit)]);
     await this.#settle('stop', [this.#admin.close()]);
+    this.metrics.close();
+  }
+
+  #inboundStates(): InboundState[] {
+    return [...this.#inbound.values()].map(({ room }) => room.state());
+  }
+
+  /** Of those services whose broker tells in time: what is not known is not shown. */
+  async #backlogs(): Promise<Backlog[]> {
+    const asked = [...this.#inbound].map(async ([service, { room }]) => {
+      const backlog = await inTime(room.backlog()).catch(() => undefined);
+      return backlog === undefined ? [] : [{ service, ...backlog }];
+    });
+    return (await Promise.all(asked)).flat();
   }
 
   /** Status listeners hear of changes only; a broker that is away from the start is none, and must be told all the same. */
@@ -197,10 +227,7 @@ export class App {
         },
         (error: unknown) => trouble.publish({ where: 'broker', error: toError(error) }),
       );
-      const limit = Promise.withResolvers<void>();
-      const timer = setTimeout(limit.resolve, promiseLimit);
-      await Promise.race([asked, limit.promise]);
-      clearTimeout(timer);
+      await inTime(asked);
     }
     return this.#promise;
   }
@@ -224,4 +251,15 @@ function definedPromise(promise: DurabilityPromise | undefined): { promise?: Dur
 
 function toError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error(String(reason));
+}
+
+/** The outcome of a question to the broker, undefined when that takes too long. */
+async function inTime<T>(asked: Promise<T>): Promise<T | undefined> {
+  const limit = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => limit.resolve(undefined), askLimit);
+  try {
+    return await Promise.race([asked, limit.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

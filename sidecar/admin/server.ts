@@ -16,22 +16,35 @@ export interface Admin {
   close(): Promise<void>;
 }
 
+/** What the admin listener shows. */
+export interface Shown {
+  /** What `/ready` says; must not hang and must not reject. */
+  health(): Promise<Health>;
+  /** What `/metrics` says; must not hang. */
+  metrics(): Promise<{ readonly text: string; readonly type: string }>;
+}
+
 interface Reply {
   readonly status: number;
+  /** Goes as JSON, unless `type` says what it is: then it is text. */
   readonly body: unknown;
+  readonly type?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** @param health what `/ready` says; must not hang and must not reject */
-export function createAdmin(config: AdminConfig, health: () => Promise<Health>): Admin {
+export function createAdmin(config: AdminConfig, shown: Shown): Admin {
   let current = config;
   let server: Server | undefined;
 
   const pages: Readonly<Record<string, () => Promise<Reply>>> = {
     '/live': async () => ({ status: 200, body: { live: true } }),
     '/ready': async () => {
-      const body = await health();
+      const body = await shown.health();
       return { status: body.ready ? 200 : 503, body };
+    },
+    '/metrics': async () => {
+      const { text, type } = await shown.metrics();
+      return { status: 200, body: text, type };
     },
   };
 
@@ -85,11 +98,11 @@ export function createAdmin(config: AdminConfig, health: () => Promise<Health>):
   };
 }
 
-function send(response: ServerResponse, { status, body, headers }: Reply): void {
-  const text = `${JSON.stringify(body, undefined, 2)}\n`;
+function send(response: ServerResponse, { status, body, type, headers }: Reply): void {
+  const text = type === undefined ? `${JSON.stringify(body, undefined, 2)}\n` : String(body);
   response.writeHead(status, {
     ...headers,
-    'content-type': 'application/json; charset=utf-8',
+    'content-type': type ?? 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',

@@ -3,13 +3,17 @@ import { exitCodes, InvalidConfiguration, WrongUsage } from './failure.ts';
 import type { Config, LogLevel } from '../config/config.ts';
 import { formatConfigError, loadConfig } from '../config/load.ts';
 import { watchConfig } from '../config/watch.ts';
+import { trouble } from '../telemetry/channels.ts';
 import { createLog, logChannels, type Logger, logLevel } from '../telemetry/log.ts';
+import { startTelemetry, type Telemetry } from '../telemetry/otlp.ts';
 import { notYet } from '../lifecycle/not-yet.ts';
 import { oneAtATime } from '../lifecycle/one-at-a-time.ts';
 import { decideReload } from '../lifecycle/reload-decision.ts';
 import { onSignals } from '../lifecycle/signals.ts';
 import { version } from '../lifecycle/version.ts';
 
+/** What is left of traces and metrics at the end may take this long to be sent, ms. */
+const telemetryLimit = 2000;
 /** Beyond `shutdown.drain`, before the watchdog ends a process that does not end by itself, ms. */
 const watchdogGrace = 5000;
 
@@ -25,6 +29,7 @@ export async function runSidecar(file: string): Promise<number> {
   endOnDefect(log);
   const stopLog = logChannels(log);
   const app = new App(config, version);
+  const telemetry = await telemetryOf(app);
 
   const stopping = Promise.withResolvers<NodeJS.Signals>();
   const watching = new AbortController();
@@ -44,11 +49,7 @@ export async function runSidecar(file: string): Promise<number> {
     await app.start();
     const { outbound, admin } = app.addresses();
     log.info({ version, instance: app.instance, node: process.version, outbound, admin }, 'started');
-    if (config.telemetry.otlp !== undefined) {
-      log.warn(
-        'telemetry.otlp: this version does not export traces and metrics yet; calls are carried out all the same',
-      );
-    }
+    if (telemetry !== undefined) log.info({ signals: telemetry.signals }, 'telemetry is sent by OTLP');
     watchConfig({
       file,
       text,
@@ -68,6 +69,7 @@ export async function runSidecar(file: string): Promise<number> {
     await reloads.idle();
     await app.drain(limit);
     await app.stop();
+    await telemetry?.stop(telemetryLimit);
     clearTimeout(watchdog);
     log.info('stopped');
     endIfSomethingLingers(log);
@@ -77,6 +79,23 @@ export async function runSidecar(file: string): Promise<number> {
     forgetSignals();
     stopLog();
   }
+}
+
+/** Never rejects: telemetry is never a reason not to start. */
+async function telemetryOf({ config, instance, metrics: { registry } }: App): Promise<Telemetry | undefined> {
+  const { service, broker, telemetry } = config;
+  const system = broker.kind;
+  const options = { otlp: telemetry.otlp, service, instance, version, system, registry, report: tellTelemetry };
+  try {
+    return await startTelemetry(options, process.env);
+  } catch (error) {
+    tellTelemetry(new Error(`nothing is sent by OTLP: ${String(error)}`, { cause: error }));
+    return undefined;
+  }
+}
+
+function tellTelemetry(error: Error): void {
+  trouble.publish({ where: 'telemetry', error });
 }
 
 function levelOf(config: Config): LogLevel {

@@ -4,13 +4,16 @@ import type { TraceContext } from '../model/call.ts';
 const form = /^(?<version>[0-9a-f]{2})-(?<trace>[0-9a-f]{32})-(?<parent>[0-9a-f]{16})-[0-9a-f]{2}(?<more>-.*)?$/;
 
 /**
- * The caller's trace context (W3C Trace Context, section 3.2) where its headers are valid, else a new one, sampled.
+ * The caller's trace context (W3C Trace Context, section 3.2) where its headers are valid.
  * @param traceparents the values of all `traceparent` fields; more than one is invalid
  * @param tracestates the values of all `tracestate` fields, in order; they count as one list
  */
-export function traceContext(traceparents: readonly string[], tracestates: readonly string[]): TraceContext {
+export function callerContext(
+  traceparents: readonly string[],
+  tracestates: readonly string[],
+): TraceContext | undefined {
   const [traceparent] = traceparents;
-  if (traceparent === undefined || traceparents.length > 1 || !isTraceparent(traceparent)) return newTrace();
+  if (traceparent === undefined || traceparents.length > 1 || !isTraceparent(traceparent)) return undefined;
   const tracestate = tracestates
     .map((value) => value.trim())
     .filter((value) => value !== '')
@@ -31,7 +34,8 @@ const size = 24;
 const pool = Buffer.alloc(size * 256);
 let used = pool.length;
 
-function newTrace(): TraceContext {
+/** The context of a new trace, sampled. */
+export function newTrace(): TraceContext {
   if (used === pool.length) {
     randomFillSync(pool);
     used = 0;

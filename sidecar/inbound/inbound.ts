@@ -21,6 +21,11 @@ export interface Inbound {
    */
   drain(limitMs: number): Promise<void>;
   state(): InboundState;
+  /**
+   * Calls stored and not finished, and since when the oldest waits (ms since the epoch); undefined before `start`.
+   * @throws {BrokerUnavailable}
+   */
+  backlog(): Promise<{ readonly waiting: number; readonly oldest?: number } | undefined>;
 }
 
 /** How it is doing, for the admin page. */
@@ -128,7 +133,7 @@ export function createInbound({ config, instance, broker }: InboundOptions): Inb
       : { service, delivering: false, why: reason, running };
   }
 
-  return { start, reconfigure, drain, state };
+  return { start, reconfigure, drain, state, backlog: async () => taking?.backlog() };
 }
 
 function courseOf(config: InboundConfig): Course {

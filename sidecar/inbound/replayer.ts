@@ -15,7 +15,15 @@ import {
   type Observation,
   type Postponement,
 } from '../policy/evidence.ts';
-import { attemptEnded, callFinished, trouble } from '../telemetry/channels.ts';
+import {
+  attemptEnded,
+  attemptStarting,
+  type AttemptStarting,
+  callFinished,
+  deliveryEnded,
+  deliveryStarted,
+  trouble,
+} from '../telemetry/channels.ts';
 import { isAlive, type Connection, type Connections } from './connections.ts';
 import { Exchange } from './exchange.ts';
 import { describe } from './failure.ts';
@@ -102,6 +110,7 @@ export class Replayer {
     const held: Held = { lease, progress: lease.progress, stage: 'waiting' };
     this.#held.add(held);
     this.#active++;
+    if (deliveryStarted.hasSubscribers) tellDelivery(held);
     const opening = beforeAttempt(lease.action, lease.progress, lease.unaccounted, Date.now());
     held.progress = opening.progress;
     if (opening.kind !== 'attempt') this.#own(held, this.#settle(held, opening));
@@ -173,13 +182,14 @@ export class Replayer {
 
   async #send(held: Held, course: Course, connection: Connection, attempt: number, opening: number): Promise<void> {
     const { action } = held.lease;
+    const sent = attemptStarting.hasSubscribers ? traced(held, attempt, course.target) : action;
     const { timeout } = course.config;
     const at = Date.now();
     const clock = performance.now();
     const maxBody = Math.min(action.maxBody, this.#options.maxInlineBody());
     let exchange: Exchange;
     try {
-      exchange = new Exchange(action, attempt, { ...course, connection }, { timeout, maxBody });
+      exchange = new Exchange(sent, attempt, { ...course, connection }, { timeout, maxBody });
     } catch (error) {
       connection.socket.destroy();
       throw error;
@@ -222,7 +232,7 @@ export class Replayer {
     if (attemptEnded.hasSubscribers) {
       const record: AttemptRecord = { attempt, evidence: 'not-sent', detail, instance: this.#options.instance };
       const { action } = held.lease;
-      attemptEnded.publish({ call: factsOf(action), attempt: record, ...traceOf(action) });
+      attemptEnded.publish({ call: factsOf(action), attempt: record, delivery: held, ...traceOf(action) });
     }
     this.#gate.notSent(opening, detail);
   }
@@ -233,17 +243,19 @@ export class Replayer {
     this.#leaveSlot(held);
     if (attemptEnded.hasSubscribers) {
       for (const attempt of decision.progress.attempts.slice(lease.progress.attempts.length)) {
-        attemptEnded.publish({ call: factsOf(action), attempt, ...traceOf(action) });
+        attemptEnded.publish({ call: factsOf(action), attempt, delivery: held, ...traceOf(action) });
       }
     }
     if (decision.kind === 'retry') return lease.postpone(decision.progress, decision.at);
     const { outcome, progress } = decision;
     const response = conclude(action, progress, outcome, Date.now());
+    const since = performance.now();
     await lease.finish(response);
     if (callFinished.hasSubscribers) {
       const status = progress.answer?.status;
       const attempts = response.attempts.length;
-      const told = { call: response.call, outcome, attempts, ...traceOf(action) };
+      const storingMs = performance.now() - since;
+      const told = { call: response.call, outcome, attempts, storingMs, delivery: held, ...traceOf(action) };
       callFinished.publish(status === undefined ? told : { ...told, status });
     }
   }
@@ -274,6 +286,7 @@ export class Replayer {
       .finally(() => {
         this.#leaveSlot(held);
         this.#held.delete(held);
+        if (deliveryEnded.hasSubscribers) deliveryEnded.publish({ delivery: held });
         // Only then was it the stored answers, and not the slots, that kept more from being taken.
         if (this.#held.size >= this.#course.config.concurrency) this.#options.more();
         if (this.#held.size > 0) return;
@@ -292,7 +305,8 @@ export class Replayer {
 
   #tell(held: Held, error: unknown): void {
     const reason = error instanceof Error ? error : new Error(String(error));
-    trouble.publish({ where: `inbound ${held.lease.action.service}`, error: reason, callId: held.lease.action.id });
+    const { action } = held.lease;
+    trouble.publish({ where: `inbound ${action.service}`, error: reason, callId: action.id, ...traceOf(action) });
   }
 }
 
@@ -307,4 +321,19 @@ function freshLook(): Promise<void> {
 
 function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
   return trace === undefined ? {} : { trace };
+}
+
+function tellDelivery(held: Held): void {
+  const { action, progress } = held.lease;
+  const bodyBytes = action.body.byteLength;
+  deliveryStarted.publish({ delivery: held, call: factsOf(action), progress, bodyBytes, ...traceOf(action) });
+}
+
+/** The action as this attempt sends it: with the context of the attempt, where somebody keeps one. */
+function traced(held: Held, attempt: number, { host, port, tls, prefix }: Target): ActionEvent {
+  const { action } = held.lease;
+  const to = { host, port, secure: tls !== undefined, prefix };
+  const starting: AttemptStarting = { delivery: held, call: factsOf(action), attempt, to, ...traceOf(action) };
+  attemptStarting.publish(starting);
+  return { ...action, ...(starting.trace !== undefined && { trace: starting.trace }) };
 }

@@ -115,6 +115,7 @@ export class CallResource {
   }
 
   #finished(exchange: Exchange, response: ResponseEvent): Reply {
+    exchange.response = response;
     if (exchange.method === 'GET') this.#markWhenDelivered(exchange, response);
     return replay(response, true);
   }

@@ -2,13 +2,13 @@ import type { Broker, CallerLog } from '../broker/port.ts';
 import type { RouteConfig } from '../config/config.ts';
 import { readBody } from '../http/body.ts';
 import { endToEndRequest } from '../http/headers.ts';
-import { traceContext } from '../http/trace-context.ts';
+import { callerContext, newTrace } from '../http/trace-context.ts';
 import { contentCallId, contentKey, fingerprint, keyedCallId } from '../model/call-id.ts';
-import type { ActionEvent } from '../model/call.ts';
+import type { ActionEvent, TraceContext } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
 import { parsePrefer } from '../policy/prefer.ts';
 import type { Routed } from '../policy/route.ts';
-import { trouble } from '../telemetry/channels.ts';
+import { callerGone, callStarting, type CallStarting, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
 import { malformed, problem } from '../http/answer.ts';
 import { BrokerPatience } from './broker-patience.ts';
@@ -86,6 +86,7 @@ export class DurableCalls {
     exchange.res.once('close', () => {
       hold.over();
       holds.release(hold);
+      if (!exchange.res.headersSent && callerGone.hasSubscribers) tellGone(exchange, route.name, service);
     });
     if (exchange.hasBody) this.#read(hold, service, limit);
     else this.#begin(hold, service, nothing);
@@ -162,12 +163,13 @@ export class DurableCalls {
     const byContent = isByContent(route, key);
     const keyed = key !== undefined && route.idempotencyKey !== 'none';
     const acceptedAt = Date.now();
+    const id = keyed
+      ? keyedCallId({ caller, service, method, path, key })
+      : byContent
+        ? contentCallId(service)
+        : log.newCallId(service);
     return {
-      id: keyed
-        ? keyedCallId({ caller, service, method, path, key })
-        : byContent
-          ? contentCallId(service)
-          : log.newCallId(service),
+      id,
       round: 1,
       caller,
       service,
@@ -190,7 +192,7 @@ export class DurableCalls {
       ...(route.callback !== undefined && {
         callback: { method: route.callback.method, target: route.callback.path },
       }),
-      trace: traceContext(facts.traceparent, facts.tracestate),
+      trace: traceOf(exchange, { id, service, route: route.name, method, target, bodyBytes: body.byteLength }),
     };
   }
 
@@ -221,4 +223,22 @@ export class DurableCalls {
 /** A key that the caller gave says more than what the request looks like. */
 function isByContent({ idempotencyKey }: RouteConfig, key: string | undefined): boolean {
   return idempotencyKey === 'content' && key === undefined;
+}
+
+/** The caller's trace goes on, or a new one begins; whoever listens may continue it by a span of its own. */
+function traceOf(
+  { facts, address, startedAt }: Exchange,
+  call: Omit<CallStarting, 'caller' | 'trace' | 'host' | 'port' | 'startedAt'>,
+): TraceContext {
+  const caller = callerContext(facts.traceparent, facts.tracestate);
+  if (!callStarting.hasSubscribers) return caller ?? newTrace();
+  const { host, port } = address;
+  const starting: CallStarting = { ...call, host, port, startedAt, caller };
+  callStarting.publish(starting);
+  return starting.trace ?? caller ?? newTrace();
+}
+
+function tellGone({ startedAt, trace }: Exchange, route: string, service: string): void {
+  const heldMs = performance.now() - startedAt;
+  callerGone.publish({ route, service, heldMs, ...(trace !== undefined && { trace }) });
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../http/headers.ts';
 import { fieldValue, withoutField } from '../http/headers.ts';
 import type { Addressed } from '../http/target.ts';
-import type { RawHeaders, TraceContext } from '../model/call.ts';
+import type { RawHeaders, ResponseEvent, TraceContext } from '../model/call.ts';
 import { callAnswered } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
 import type { Reply } from '../http/answer.ts';
@@ -48,6 +48,8 @@ export class Exchange {
   route: string | undefined;
   service: string | undefined;
   trace: TraceContext | undefined;
+  /** The stored answer that the caller gets. */
+  response: ResponseEvent | undefined;
   readonly #context: ExchangeContext;
 
   constructor(
@@ -126,7 +128,8 @@ export class Exchange {
   }
 
   #tell(reply: Reply): void {
-    const { route, service, trace } = this;
+    const { route, service, trace, response } = this;
+    const answers = response?.trace;
     callAnswered.publish({
       ...(reply.callId !== undefined && { id: reply.callId }),
       ...(route !== undefined && { route }),
@@ -136,6 +139,8 @@ export class Exchange {
       status: reply.status,
       ...(reply.problem !== undefined && { problem: reply.problem }),
       replayed: reply.replayed,
+      ...(response !== undefined && { outcome: response.outcome }),
+      ...(answers !== undefined && { answers }),
       heldMs: performance.now() - this.startedAt,
       ...(trace !== undefined && { trace }),
     });

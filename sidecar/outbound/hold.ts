@@ -95,6 +95,7 @@ export class Hold {
       this.#end(this.#accepted(state));
       return;
     }
+    this.exchange.response = response;
     if (call?.keyed && !replayed) this.exchange.res.once('finish', () => call.delivered(response));
     this.#end(replay(response, replayed));
   }

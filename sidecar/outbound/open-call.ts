@@ -1,5 +1,11 @@
-import { BrokerUnavailable, type AwaitedResponse, type CallerLog, type FoundCall } from '../broker/port.ts';
-import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../model/call.ts';
+import {
+  BrokerUnavailable,
+  type AwaitedResponse,
+  type CallerLog,
+  type FoundCall,
+  type Stored,
+} from '../broker/port.ts';
+import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent, type TraceContext } from '../model/call.ts';
 import { decideKeyed, endsWithDelivery, isWantedAgain } from '../policy/idempotency.ts';
 import { callAccepted, trouble } from '../telemetry/channels.ts';
 import type { Alarm, Alarms } from './alarms.ts';
@@ -55,6 +61,10 @@ export class OpenCall implements Held {
   /** A response that came before it was decided which round is waited for. */
   #early: ResponseEvent | undefined;
   #alarm: Alarm | undefined;
+  /** When the write of the action was begun last. */
+  #storingSince = 0;
+  /** The context of an earlier round, for telemetry. */
+  #follows: TraceContext | undefined;
 
   constructor(context: OpenCallContext, action: ActionEvent, byContent?: ByContent) {
     this.#context = context;
@@ -96,7 +106,7 @@ export class OpenCall implements Held {
 
   async #carryNew(): Promise<void> {
     const action = this.#action;
-    const stored = await this.#patiently(() => this.#context.log.store(action));
+    const stored = await this.#patiently(() => this.#store(action));
     if (stored.kind === 'finished') this.#finish(stored.response, true);
     else this.#open(factsOf(action), 'waiting', true);
   }
@@ -132,10 +142,11 @@ export class OpenCall implements Held {
           if (round > 1) {
             // What is waited for is another answer than the one that is there.
             this.#round = round;
+            if (found?.kind === 'finished') this.#follows = found.response.trace;
             this.#awaitAnswer();
           }
           const next = { ...action, round, earlier };
-          const stored = await this.#patiently(() => log.store(next));
+          const stored = await this.#patiently(() => this.#store(next));
           if (stored.kind === 'accepted') {
             this.#open(factsOf(next), 'waiting', true);
             return;
@@ -144,6 +155,11 @@ export class OpenCall implements Held {
       }
     }
     throw new BrokerUnavailable('the call with this key keeps changing');
+  }
+
+  #store(action: ActionEvent): Promise<Stored> {
+    this.#storingSince = performance.now();
+    return this.#context.log.store(action);
   }
 
   #open(call: CallFacts, state: StoredState, isNew: boolean): void {
@@ -201,7 +217,13 @@ export class OpenCall implements Held {
       this.#refuse((hold) => hold.refuse(error));
       return;
     }
-    trouble.publish({ where: 'outbound', error: toError(error), callId: this.id });
+    const { trace } = this.#action;
+    trouble.publish({
+      where: 'outbound',
+      error: toError(error),
+      callId: this.id,
+      ...(trace !== undefined && { trace }),
+    });
     // Whether the call is stored is not known, so no answer would be true: the connection breaks, as in any crash.
     this.#refuse((hold) => hold.exchange.res.destroy());
   }
@@ -247,7 +269,15 @@ export class OpenCall implements Held {
     const [first] = this.#holds;
     const { trace } = this.#action;
     const mode = first?.isAsync ? 'async' : 'await';
-    callAccepted.publish({ call, mode, ...(trace !== undefined && { trace }) });
+    const storingMs = performance.now() - this.#storingSince;
+    const follows = this.#follows;
+    callAccepted.publish({
+      call,
+      mode,
+      storingMs,
+      ...(follows !== undefined && { follows }),
+      ...(trace !== undefined && { trace }),
+    });
   }
 }
 

@@ -12,6 +12,7 @@ import {
   passedThrough,
   trouble,
 } from './channels.ts';
+import { Subscriptions } from './subscriptions.ts';
 
 export type { Logger };
 
@@ -47,14 +48,8 @@ export function logLevel(configured: LogLevel, env: NodeJS.ProcessEnv): LogLevel
  * queries carry tokens.
  */
 export function logChannels(log: Logger): () => void {
-  const ends: (() => void)[] = [];
-  const on = <T>(
-    channel: { subscribe(listener: (message: T) => void): void; unsubscribe(listener: (message: T) => void): void },
-    listener: (message: T) => void,
-  ) => {
-    channel.subscribe(listener);
-    ends.push(() => channel.unsubscribe(listener));
-  };
+  const subscriptions = new Subscriptions();
+  const on: Subscriptions['on'] = (channel, listener) => subscriptions.on(channel, listener);
 
   on(callAccepted, ({ call, mode, trace }) => {
     if (!log.isLevelEnabled('trace')) return;
@@ -120,12 +115,11 @@ export function logChannels(log: Logger): () => void {
     if (connected) log.info('broker connected');
     else log.warn({ ...(detail !== undefined && { detail }) }, 'broker not connected');
   });
-  on(trouble, ({ where, error, callId }) => {
-    log.warn({ where, ...(callId !== undefined && { callId }), error: errorFields(error, log) }, error.message);
+  on(trouble, ({ where, error, callId, trace }) => {
+    const which = { ...(callId !== undefined && { callId }), ...traceFields(trace) };
+    log.warn({ where, ...which, error: errorFields(error, log) }, error.message);
   });
-  return () => {
-    for (const end of ends) end();
-  };
+  return () => subscriptions.end();
 }
 
 function callFields(call: {

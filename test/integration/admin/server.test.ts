@@ -27,7 +27,8 @@ function healthOf(connected: boolean): Health {
 }
 
 async function open(config: Partial<AdminConfig> = {}, health: () => Promise<Health> = async () => healthOf(true)) {
-  admin = createAdmin({ listen: loopback, ...config }, health);
+  const metrics = async () => ({ text: 'holdline_held 0\n', type: 'text/plain; version=0.0.4; charset=utf-8' });
+  admin = createAdmin({ listen: loopback, ...config }, { health, metrics });
   await admin.open();
   return admin;
 }
@@ -38,7 +39,9 @@ async function ask(path: string, headers: Record<string, string> = {}, method = 
   outgoing.end();
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const body = await text(response);
-  return { status: response.statusCode, headers: response.headers, body: body === '' ? undefined : JSON.parse(body) };
+  const isJson = response.headers['content-type']?.startsWith('application/json');
+  const content = body === '' ? undefined : isJson ? JSON.parse(body) : body;
+  return { status: response.statusCode, headers: response.headers, body: content };
 }
 
 test('/live answers while nothing else does', async () => {
@@ -57,9 +60,16 @@ test('/ready says 200 or 503, and why, in JSON', async () => {
   expect(await ask('/ready')).toMatchObject({ status: 200, body: { ready: true, problems: [] } });
 });
 
+test('/metrics is text in the format of Prometheus', async () => {
+  await open();
+  const answer = await ask('/metrics');
+  expect(answer).toMatchObject({ status: 200, body: 'holdline_held 0\n' });
+  expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+});
+
 test('what is not there is 404, what is not read with GET is 405, both in JSON', async () => {
   await open();
-  for (const path of ['/', '/metrics', '/api/calls', '/live/', '/constructor', '/__proto__']) {
+  for (const path of ['/', '/api/calls', '/live/', '/constructor', '/__proto__']) {
     expect(await ask(path)).toMatchObject({ status: 404, body: { error: expect.any(String) } });
   }
   const wrong = await ask('/ready', {}, 'POST');
@@ -86,7 +96,7 @@ test('a token opens what is not for probes', async () => {
   const closed = await ask('/metrics');
   expect(closed).toMatchObject({ status: 401 });
   expect(closed.headers['www-authenticate']).toBe('Bearer');
-  expect(await ask('/metrics', { authorization: 'Bearer secret' })).toMatchObject({ status: 404 });
+  expect(await ask('/metrics', { authorization: 'Bearer secret' })).toMatchObject({ status: 200 });
 });
 
 describe('the address', () => {

@@ -175,7 +175,7 @@ test('what happens is told on the channels', async () => {
     await connection.readResponse();
     const { trace } = action;
     expect(told).toEqual([
-      { call: factsOf(action), mode: 'await', trace },
+      { call: factsOf(action), mode: 'await', storingMs: expect.any(Number), trace },
       {
         id: action.id,
         route: 'charge',
@@ -185,6 +185,8 @@ test('what happens is told on the channels', async () => {
         trace,
         status: 200,
         replayed: false,
+        outcome: 'answered',
+        answers: trace,
         heldMs: expect.any(Number),
       },
     ]);

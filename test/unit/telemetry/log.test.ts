@@ -45,7 +45,7 @@ function logged(level: string): Record<string, unknown>[] {
 
 /** One of everything, as a sidecar with one call would publish it. */
 function publishAll(): void {
-  callAccepted.publish({ call, mode: 'await', trace });
+  callAccepted.publish({ call, mode: 'await', storingMs: 1, trace });
   attemptEnded.publish({
     call,
     attempt: { attempt: 1, evidence: 'answered', status: 201, ms: 4.4, instance: 'a' },

@@ -1,0 +1,148 @@
+import {
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  ROOT_CONTEXT,
+  type Context,
+  type Span,
+  type Tracer,
+} from '@opentelemetry/api';
+import type { TraceContext } from '../model/call.ts';
+import { callAccepted, callAnswered, callerGone, callStarting, type CallStarting } from './channels.ts';
+import { callAttributes, messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
+import { below, spanContextOf, traceContextOf } from './span-context.ts';
+import type { Subscriptions } from './subscriptions.ts';
+
+/** What the spans of one caller's request are, while it is under way. */
+interface Request {
+  readonly server: Span;
+  readonly within: Context;
+  readonly startedAt: number;
+  /** Until the event is stored. A request that attaches to an older call never publishes one, and then it never ends. */
+  publish: Span | undefined;
+  hold: Span | undefined;
+}
+
+/**
+ * The caller's half of a trace:
+ *
+ * ```
+ * (the caller's span, if it has one)
+ * └─ server: the request, from its head to its answer
+ *    ├─ publish: the action event is stored; the event carries this context to the callee's side
+ *    └─ hold: from then on until the answer
+ * ```
+ */
+export class CallerSpans {
+  readonly #tracer: Tracer;
+  readonly #service: string;
+  readonly #system: string;
+  readonly #requests = new WeakMap<TraceContext, Request>();
+
+  /** @param system what stores the events, such as `nats` */
+  constructor(tracer: Tracer, service: string, system: string) {
+    this.#tracer = tracer;
+    this.#service = service;
+    this.#system = system;
+  }
+
+  subscribe(to: Subscriptions): void {
+    to.on(callStarting, (starting) => this.#begin(starting));
+    to.on(callAccepted, ({ call, mode, follows, trace: context }) => {
+      const request = this.#of(context);
+      if (request === undefined) return;
+      if (follows !== undefined) link(request.server, follows, 'earlier round');
+      request.publish?.setAttribute('holdline.call.round', call.round);
+      this.#published(request, mode === 'await');
+    });
+    to.on(callAnswered, (answered) => {
+      const request = this.#of(answered.trace);
+      if (request === undefined) return;
+      const { status, problem, replayed, outcome, answers, trace: context } = answered;
+      const attached = answers !== undefined && answers.traceparent !== context?.traceparent;
+      if (attached) {
+        link(request.server, answers, replayed ? 'replayed' : 'attached');
+        if (!replayed) request.hold = this.#hold(request, request.startedAt);
+      } else if (outcome !== undefined && !replayed) {
+        // The answer may be there before the broker has confirmed that the call is stored.
+        this.#published(request, true);
+      } else if (problem === 'broker-unavailable') {
+        request.publish?.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', problem).end();
+      }
+      request.hold?.end();
+      const { server } = request;
+      server.setAttribute('http.response.status_code', status);
+      if (replayed) server.setAttribute('holdline.replayed', true);
+      if (outcome !== undefined) server.setAttribute('holdline.outcome', outcome);
+      if (problem !== undefined) server.setAttribute('holdline.problem', problem);
+      if (status >= 500) {
+        server.setAttribute('error.type', problem ?? String(status)).setStatus({ code: SpanStatusCode.ERROR });
+      }
+      server.end();
+    });
+    to.on(callerGone, ({ trace: context }) => {
+      const request = this.#of(context);
+      if (request === undefined) return;
+      request.hold?.end();
+      request.server.setAttribute('error.type', 'caller-gone').end();
+    });
+  }
+
+  #of(context: TraceContext | undefined): Request | undefined {
+    return context === undefined ? undefined : this.#requests.get(context);
+  }
+
+  #begin(starting: CallStarting): void {
+    const { id, service, route, method, target, host, port, bodyBytes, startedAt, caller } = starting;
+    const call = callAttributes({ id, caller: this.#service, service, route });
+    const server = this.#tracer.startSpan(
+      `${methodName(method)} ${route}`,
+      {
+        kind: SpanKind.SERVER,
+        startTime: performance.timeOrigin + startedAt,
+        attributes: {
+          ...methodAttributes(method),
+          'url.scheme': 'http',
+          'url.path': pathOf(target),
+          'server.address': host,
+          'server.port': port,
+          'http.request.body.size': bodyBytes,
+          ...call,
+        },
+      },
+      below(caller),
+    );
+    const within = trace.setSpan(ROOT_CONTEXT, server);
+    const publish = this.#tracer.startSpan(
+      `publish ${service}`,
+      {
+        kind: SpanKind.PRODUCER,
+        attributes: {
+          ...messagingAttributes(this.#system, { name: 'publish', type: 'send' }, service, id),
+          'messaging.message.body.size': bodyBytes,
+          ...call,
+        },
+      },
+      within,
+    );
+    starting.trace = traceContextOf(publish.spanContext());
+    this.#requests.set(starting.trace, { server, within, startedAt, publish, hold: undefined });
+  }
+
+  /** A second time does nothing. */
+  #published(request: Request, holds: boolean): void {
+    if (request.publish === undefined) return;
+    request.publish.end();
+    request.publish = undefined;
+    if (holds) request.hold = this.#hold(request, undefined);
+  }
+
+  #hold({ within }: Request, since: number | undefined): Span {
+    const startTime = since === undefined ? undefined : performance.timeOrigin + since;
+    return this.#tracer.startSpan('hold', startTime === undefined ? {} : { startTime }, within);
+  }
+}
+
+function link(span: Span, to: TraceContext, why: 'replayed' | 'attached' | 'earlier round'): void {
+  span.addLink({ context: spanContextOf(to), attributes: { 'holdline.link': why } });
+}
