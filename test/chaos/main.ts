@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { releasePorts } from '../support/free-port.ts';
-import { type Options, readOptions, usage } from './options.ts';
+import { commandOf, type Options, readOptions, usage } from './options.ts';
 import { type Outcome, report, table } from './report.ts';
 import { runSeed } from './run.ts';
 
@@ -41,6 +41,7 @@ async function main(): Promise<number> {
   const skipped = outcomes.filter(({ verdict }) => verdict === 'skipped').length;
   if (skipped > 0) process.stdout.write(`no time was left for ${skipped} of ${runs}\n`);
   if (untried.length > 0) process.stdout.write(`nothing was proved on ${untried.join(' and ')}\n`);
+  for (const { engine, seed } of broken) process.stdout.write(`again: ${commandOf(options, engine, seed)}\n`);
   if (broken.length > 0) process.stdout.write(`${runs}: failed: ${names}; see ${root}\n`);
   else if (untried.length === 0) process.stdout.write(`${runs}: every promise held\n`);
   if (stop.signal.aborted) return interrupted;

@@ -87,6 +87,19 @@ export function readOptions(args: readonly string[]): Options | 'help' {
   };
 }
 
+/** The command that plays one seed of a run once more: the same work under the same schedule. */
+export function commandOf(options: Options, engine: Engine, seed: number): string {
+  const { faults: chosen, calls, seconds, callers, ordered } = options;
+  const all = chosen.length === Object.keys(faults).length;
+  return [
+    'npm run chaos --',
+    engine === 'cluster' ? '--cluster' : `--broker ${engine}`,
+    `--faults ${all ? 'all' : chosen.join(',') || 'none'}`,
+    `--calls ${calls} --seconds ${seconds} --callers ${callers} --seed ${seed}`,
+    ...(ordered ? ['--ordered'] : []),
+  ].join(' ');
+}
+
 /** `all`, `none`, `kill,pause`, `all,-full`. */
 export function faultNames(text: string): FaultName[] {
   const every = Object.keys(faults) as FaultName[];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { faultNames, readOptions } from '../../chaos/options.ts';
+import { commandOf, faultNames, type Options, readOptions } from '../../chaos/options.ts';
 import { chance } from '../../chaos/random.ts';
 import { type FaultName, faults, schedule, type Target } from '../../chaos/schedule.ts';
 import { taskOf } from '../../chaos/workload.ts';
@@ -107,6 +107,16 @@ describe('options', () => {
     ['all,-full,-lock', everyFault.filter((name) => name !== 'full' && name !== 'lock')],
   ] as const)('--faults %s', ([text, expected]) => {
     expect(faultNames(text)).toEqual(expected);
+  });
+
+  test('a run can be played again: its command reads as its options', () => {
+    const args = ['--broker', 'sqlite', '--faults', 'kill,pause', '--calls', '9', '--seed', '7', '--ordered'];
+    const options = readOptions(args) as Options;
+    const again = commandOf(options, 'sqlite', 7).split(' -- ').at(-1) ?? '';
+    expect(readOptions(again.split(' '))).toEqual(options);
+    const cluster = readOptions(['--cluster', '--seed', '3']) as Options;
+    const anew = commandOf(cluster, 'cluster', 3).split(' -- ').at(-1) ?? '';
+    expect(readOptions(anew.split(' '))).toEqual(cluster);
   });
 
   test('--cluster makes three servers of nats', () => {
