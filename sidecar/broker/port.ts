@@ -200,7 +200,8 @@ export interface Taking {
 
 /**
  * One action at hand. The adapter extends the lease by itself for as long as it is held, and aborts `lost` when it no
- * longer can, which means that another instance may have the call now.
+ * longer can, which means that another instance may have the call now. What `postpone` and `release` say of a call that
+ * another instance has is not taken in.
  *
  * Exactly one ending method (`finish`, `postpone`, `release`) is called, once.
  */

@@ -33,6 +33,8 @@ import { Turnstile } from './turnstile.ts';
 
 /** After an error of Holdline's own a call rests this long, ms, so that it does not come back at once and again. */
 const REST_AFTER_ERROR = 5_000;
+/** How often it is looked whether the lease of an attempt under way was lost, ms. */
+const LOOK_AFTER = 1_000;
 
 /** What attempts follow; replaced as a whole when the configuration changes. */
 export interface Course {
@@ -78,6 +80,7 @@ export class Replayer {
   #active = 0;
   #stopping = false;
   #whenIdle: (() => void) | undefined;
+  #watch: NodeJS.Timeout | undefined;
 
   constructor(options: ReplayerOptions) {
     this.#options = options;
@@ -111,6 +114,7 @@ export class Replayer {
     this.#held.add(held);
     this.#active++;
     if (deliveryStarted.hasSubscribers) tellDelivery(held);
+    this.#watch ??= setInterval(() => this.#breakOffLost(), LOOK_AFTER);
     const opening = beforeAttempt(lease.action, lease.progress, lease.unaccounted, Date.now());
     held.progress = opening.progress;
     if (opening.kind !== 'attempt') this.#own(held, this.#settle(held, opening));
@@ -127,11 +131,27 @@ export class Replayer {
   stop(): void {
     this.#stopping = true;
     this.yieldWaiting();
+    if (this.#held.size === 0) this.#endWatch();
   }
 
   /** Breaks off what is still under way: for these calls no answer came. */
   abort(): void {
     for (const { exchange } of this.#held) exchange?.abort('the sidecar stopped before the answer was complete');
+  }
+
+  /**
+   * Breaks off attempts of calls that another instance has now and repeats. A call that may not be repeated is sent by
+   * nobody else, so that its answer is still worth having.
+   */
+  #breakOffLost(): void {
+    for (const { lease, exchange } of this.#held) {
+      if (isElsewhere(lease)) exchange?.abort('the lease was lost: another sidecar has the call');
+    }
+  }
+
+  #endWatch(): void {
+    clearInterval(this.#watch);
+    this.#watch = undefined;
   }
 
   /** Resolves when no lease is at hand. */
@@ -207,6 +227,11 @@ export class Replayer {
     observation: Observation,
     opening: number,
   ): Promise<void> {
+    if (observation.kind === 'no-answer' && isElsewhere(held.lease)) {
+      // What becomes of the call is not for this instance to decide any more.
+      this.#tellAttempt(held, { ...made, evidence: 'no-answer', detail: observation.detail });
+      return this.#giveBack(held);
+    }
     const decision = afterAttempt(held.lease.action, held.progress, made, observation, Date.now(), Math.random);
     if (decision.kind === 'wait') {
       const detail = observation.kind === 'not-sent' ? observation.detail : '';
@@ -229,12 +254,14 @@ export class Replayer {
 
   #notSent(held: Held, attempt: number, opening: number, detail: string): void {
     if (this.#stopping) return;
-    if (attemptEnded.hasSubscribers) {
-      const record: AttemptRecord = { attempt, evidence: 'not-sent', detail, instance: this.#options.instance };
-      const { action } = held.lease;
-      attemptEnded.publish({ call: factsOf(action), attempt: record, delivery: held, ...traceOf(action) });
-    }
+    this.#tellAttempt(held, { attempt, evidence: 'not-sent', detail, instance: this.#options.instance });
     this.#gate.notSent(opening, detail);
+  }
+
+  #tellAttempt(held: Held, attempt: AttemptRecord): void {
+    if (!attemptEnded.hasSubscribers) return;
+    const { action } = held.lease;
+    attemptEnded.publish({ call: factsOf(action), attempt, delivery: held, ...traceOf(action) });
   }
 
   async #settle(held: Held, decision: Conclusion | Postponement): Promise<void> {
@@ -243,7 +270,7 @@ export class Replayer {
     this.#leaveSlot(held);
     if (attemptEnded.hasSubscribers) {
       for (const attempt of decision.progress.attempts.slice(lease.progress.attempts.length)) {
-        attemptEnded.publish({ call: factsOf(action), attempt, delivery: held, ...traceOf(action) });
+        this.#tellAttempt(held, attempt);
       }
     }
     if (decision.kind === 'retry') return lease.postpone(decision.progress, decision.at);
@@ -290,6 +317,7 @@ export class Replayer {
         // Only then was it the stored answers, and not the slots, that kept more from being taken.
         if (this.#held.size >= this.#course.config.concurrency) this.#options.more();
         if (this.#held.size > 0) return;
+        if (this.#stopping) this.#endWatch();
         this.#whenIdle?.();
         this.#whenIdle = undefined;
       });
@@ -317,6 +345,10 @@ export class Replayer {
  */
 function freshLook(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+}
+
+function isElsewhere({ action, lost }: Lease): boolean {
+  return action.idempotent && lost.aborted;
 }
 
 function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {

@@ -15,6 +15,8 @@ export interface LeaseOwner {
   ended(lease: JetStreamLease, settled: boolean): void;
   /** Sends an acknowledgement of some kind for a delivery. */
   acknowledge(reply: string, body: Uint8Array | string): void;
+  /** This process stood still for so long that others may have its calls, and has not noticed yet. */
+  overslept(): boolean;
 }
 
 export const ackBody = { ack: '+ACK', working: '+WPI' } as const;
@@ -42,6 +44,8 @@ export class JetStreamLease implements Lease {
   #lost: AbortController | undefined;
   #state: 'held' | 'sending' | 'ended' = 'held';
   #withdrawn = false;
+  /** Another instance has the call in hand. */
+  #taken = false;
   /** Where acknowledgements of the newest delivery go. */
   #reply: string;
 
@@ -88,7 +92,9 @@ export class JetStreamLease implements Lease {
     return this.#lost.signal;
   }
 
-  lose(): void {
+  /** @param how `taken`: another instance is known to have the call, so that its records and its delivery are left alone */
+  lose(how?: 'taken'): void {
+    this.#taken ||= how === 'taken';
     this.#lost ??= new AbortController();
     this.#lost.abort();
   }
@@ -104,6 +110,11 @@ export class JetStreamLease implements Lease {
   async start(attempt: number): Promise<'started' | 'gone'> {
     if (this.#state !== 'held') throw new TypeError(`start() on a lease that is ${this.#state}`);
     if (this.#withdrawn) {
+      await this.release();
+      return 'gone';
+    }
+    if (this.action.idempotent && this.#owner.overslept()) {
+      this.lose();
       await this.release();
       return 'gone';
     }
@@ -126,6 +137,7 @@ export class JetStreamLease implements Lease {
 
   async postpone(progress: Progress, until: number): Promise<void> {
     this.#mustBeLive('postpone');
+    if (this.#taken) return this.#drop();
     const { started: _, ...ended } = progress;
     if (await this.#write({ ...ended, notBefore: until }, this.#deliveries)) this.#giveBack(until - Date.now());
     else this.#giveBack(LOOK_AGAIN);
@@ -133,6 +145,7 @@ export class JetStreamLease implements Lease {
 
   async release(): Promise<void> {
     this.#mustBeLive('release');
+    if (this.#taken) return this.#drop();
     // As it was before this delivery: a start of our own is taken back, while one that a dead sidecar left must stay. Without
     // this record the delivery would count as an attempt that nobody accounted for.
     await this.#write(this.progress, this.#deliveries - this.unaccounted);
@@ -173,6 +186,11 @@ export class JetStreamLease implements Lease {
     this.#state = 'ended';
     this.#owner.acknowledge(this.#reply, body);
     this.#owner.ended(this, settled);
+  }
+
+  #drop(): void {
+    this.#state = 'ended';
+    this.#owner.ended(this, false);
   }
 
   /** Stores the record unless somebody else has changed it; false then. Goes on through broker failures. */

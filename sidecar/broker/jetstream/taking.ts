@@ -13,11 +13,13 @@ import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
 import { ACK_WAIT, CONSUMER, consumerConfig } from './consumer.ts';
 import type { Context } from './context.ts';
-import { answerControl, ask, type ControlReply, type ControlRequest } from './control.ts';
+import { Colleagues } from './colleagues.ts';
+import { answerControl, type ControlReply, type ControlRequest } from './control.ts';
 import { readDelivery, type Delivery } from './delivery.ts';
 import { header, recordHeaders } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
 import { ForgottenActions } from './forgotten.ts';
+import { Inspection } from './inspection.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
 import { RecordCleaner } from './record-cleaner.ts';
@@ -32,23 +34,6 @@ const SUSPICIOUS_FOR = 10_000;
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const UNREADABLE_AGAIN = 60_000;
 
-/** A delivery that is not handed out yet. */
-class Inspection {
-  reply: string;
-  /** As the server counts them. */
-  deliveries: number;
-
-  constructor(reply: string, deliveries: number) {
-    this.reply = reply;
-    this.deliveries = deliveries;
-  }
-
-  redelivered(reply: string, deliveries: number): void {
-    this.reply = reply;
-    this.deliveries = deliveries;
-  }
-}
-
 /** Takes the actions of one service off its stream. */
 export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #context: Context;
@@ -58,6 +43,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #overdue: OverdueWatch;
   readonly #cleaner: RecordCleaner;
   readonly #forgotten: ForgottenActions;
+  readonly #colleagues: Colleagues;
   readonly #inHand = new Map<string, JetStreamLease>();
   readonly #settled = new Set<string>();
   readonly #suspicious = new Map<string, number>();
@@ -73,6 +59,8 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   #lastTick = performance.now();
   /** When this connection stood, ms of `performance.now()`. */
   #connectedAt = performance.now();
+  /** Others may have taken what this instance was working on. */
+  #inDoubt = false;
   readonly #extension: NodeJS.Timeout;
 
   constructor(context: Context, service: string, options: TakeOptions) {
@@ -95,6 +83,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
     this.#forgotten = new ForgottenActions(context, service, CONSUMER);
+    this.#colleagues = new Colleagues(context, service);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
       connection.onUp(() => {
@@ -219,6 +208,11 @@ export class JetStreamTaking implements Taking, LeaseOwner {
         return;
       }
       const stored = record === undefined ? undefined : decodeProgress(record.data);
+      if (delivery.hidesAttempt(action, stored) && (await this.#colleagues.isSending(id))) {
+        // Their lease ran out while the service was still working. Given back, this delivery would count as an attempt.
+        await pause(LOOK_AGAIN, undefined, { signal: closing });
+        return await this.#inspect(delivery, action);
+      }
       const wait = await this.#notYet(action, stored);
       if (wait > 0) await this.#putOff(delivery, action, stored, record?.seq ?? 0, wait);
       else this.#hand(action, delivery.reply, delivery.deliveries, stored, record?.seq ?? 0);
@@ -272,11 +266,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     if (instance === this.#context.instance) return false;
     // After a failure of the broker some are back before others, and one with the answer in hand may be the last.
     if (performance.now() - this.#connectedAt < ACK_WAIT) return true;
-    const { connection, subjects } = this.#context;
-    const replies = await ask(connection, subjects, this.#service, { op: 'locate', ids: [id] });
-    return replies.some(
-      (reply) => reply.instance === instance && (reply.sending.includes(id) || reply.held.includes(id)),
-    );
+    return await this.#colleagues.has(id, instance);
   }
 
   #hand(
@@ -332,15 +322,32 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     const { connection } = this.#context;
     // Suspended, or cut off, for longer than the server waits: others may have these calls by now.
     const silentSince = connection.connected ? this.#lastTick : connection.lastSeen;
-    const lost = now - silentSince > ACK_WAIT;
+    const silent = now - silentSince > ACK_WAIT;
     this.#lastTick = now;
+    this.#inDoubt ||= silent;
     for (const lease of this.#inHand.values()) {
-      if (lost) lease.lose();
+      if (silent && lease.state === 'held') lease.lose();
       this.acknowledge(lease.reply, ackBody.working);
+    }
+    if (this.#inDoubt && connection.connected) {
+      this.#inDoubt = false;
+      this.#loseWhatOthersHave().catch(this.#context.report);
     }
     for (const { reply } of this.#inspections.values()) this.acknowledge(reply, ackBody.working);
     for (const [id, at] of this.#suspicious) if (now - at > SUSPICIOUS_FOR) this.#suspicious.delete(id);
     if (this.#resumed) this.#overdue.whileBusy(this.#options.free() <= 0);
+  }
+
+  /** An attempt whose call nobody else has goes on: its answer is as good as any. */
+  async #loseWhatOthersHave(): Promise<void> {
+    const ids = [...this.#inHand.values()].map((lease) => lease.action.id);
+    if (ids.length === 0) return;
+    const taken = await this.#colleagues.taken(ids);
+    for (const lease of this.#inHand.values()) if (taken.has(lease.action.id)) lease.lose('taken');
+  }
+
+  overslept(): boolean {
+    return performance.now() - this.#lastTick > ACK_WAIT;
   }
 
   #answer(request: ControlRequest): ControlReply {
