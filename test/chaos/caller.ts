@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cancel, type Door, lookUp, type Result, send } from './exchange.ts';
 import { type Invoke, readHistory, record } from './history.ts';
-import { type Task, taskOf } from './workload.ts';
+import { attaches, type Task, taskOf } from './workload.ts';
 
 /**
  * A caller: an application that sends its tasks, retries what has a key, and polls what was accepted. It writes down
@@ -61,7 +61,7 @@ class Caller {
     for (const event of readHistory(this.#options.file)) {
       if (event.type === 'invoke') {
         exchanges.set(event.exchange, event);
-        if (!past.has(event.token)) past.set(event.token, event.key === undefined ? 'done' : 'again');
+        if (!past.has(event.token)) past.set(event.token, attaches(event) ? 'again' : 'done');
       } else if (event.type === 'accepted' || event.type === 'answered') {
         if (event.exchange !== undefined) exchanges.delete(event.exchange);
         if (event.token !== undefined) past.set(event.token, event.type === 'answered' ? 'done' : `call ${event.call}`);
@@ -87,24 +87,24 @@ class Caller {
 
   /** @param onSent the task's order is settled now */
   async #finish(task: Task, known: string | undefined, onSent: () => void = () => undefined): Promise<void> {
-    const { token, key } = task;
+    const { token } = task;
     if (known?.startsWith('call ')) return this.#poll(token, known.slice(5));
     for (let tries = 1; ; tries++) {
       const result = await this.#exchange(task, this.#door());
       if (result.kind === 'answered') return onSent();
-      if (result.kind === 'accepted' && (key === undefined || Math.random() < 0.5)) {
+      if (result.kind === 'accepted' && (!attaches(task) || Math.random() < 0.5)) {
         onSent();
         if (task.work === 'cancelled') await this.#cancel(token, result.call);
         return this.#poll(token, result.call);
       }
-      const again = key !== undefined || (result.kind === 'refused' && task.order !== undefined);
+      const again = attaches(task) || (result.kind === 'refused' && task.order !== undefined);
       if (!again) return onSent();
       await pause(Math.min(100 * 2 ** tries, 2_000) * (0.5 + Math.random()));
     }
   }
 
   async #exchange(task: Task, door: Door): Promise<Result> {
-    const { token, work, idempotent, key, deadline, order } = task;
+    const { token, work, idempotent, key, content, deadline, order } = task;
     const { file } = this.#options;
     const exchange = `${token}/${randomUUID().slice(0, 8)}`;
     const asked = Date.now();
@@ -117,6 +117,7 @@ class Caller {
       work,
       idempotent,
       ...(key !== undefined && { key }),
+      ...(content !== undefined && { content }),
       ...(deadline !== undefined && { deadline }),
       ...(order !== undefined && { order }),
     });

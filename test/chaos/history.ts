@@ -36,6 +36,8 @@ export interface Invoke {
   readonly idempotent: boolean;
   /** The `Idempotency-Key` that was sent. */
   readonly key?: string;
+  /** The route takes the content for the key. */
+  readonly content?: boolean;
   /** The route's deadline, ms from acceptance; absent: longer than any run. */
   readonly deadline?: number;
   /** Where the call stands among those of its order key. */

@@ -1,5 +1,6 @@
 import type { Answered } from './history.ts';
 import { type Call, type Evidence, type Intent, isReal } from './evidence.ts';
+import { attaches } from './workload.ts';
 
 /** One broken promise. */
 export interface Violation {
@@ -14,14 +15,16 @@ const tolerance = 1_000;
 /** What Holdline may refuse with while the system suffers; nothing was accepted then. */
 const expectedRefusals = new Set(['broker-unavailable', 'overloaded', 'shutting-down', 'unreachable']);
 /** Faults that leave an attempt without an answer. */
-const breaking = ['kill', 'pause', 'down', 'hang', 'reset', 'reset-before'];
+const breaking = ['kill', 'pause', 'down', 'slow', 'hang', 'reset', 'reset-before', 'starved'];
+/** Faults in which a process stands still. */
+const freezing = new Set(['pause', 'starved']);
 /** By the reason of a dead letter: what can have led to it. Deadlines pass for any reason. */
 const breakingFaults: Readonly<Record<string, ReadonlySet<string>>> = {
   'outcome-unknown': new Set(breaking),
   exhausted: new Set([...breaking, 'unavailable', 'retry-after']),
 };
-/** The processes that an attempt needs. */
-const calleeSide = /^(service|payments)-/;
+/** The processes that an attempt needs, and what they all need. */
+const calleeSide = /^(service|payments)-|^machine$/;
 /** A fault can show this long after its end: leases run out, a connection turns out to be dead, ms. */
 const aftermath = 5_000;
 /** A process takes its clock for shifted this long after the shift is over, ms. */
@@ -65,14 +68,19 @@ export const rules = {
       if (intent.invokes.some(({ idempotent }) => idempotent)) continue;
       const executions = intent.attempted.filter(({ executed }) => executed);
       const replays = [...intent.calls].reduce((sum, id) => sum + (calls.get(id)?.replayed.length ?? 0), 0);
-      if (executions.length > 1 + replays) yield by(intent, `it was executed ${executions.length} times`);
+      if (executions.length > purchases(intent) + replays)
+        yield by(intent, `it was executed ${executions.length} times`);
     }
   },
 
-  /** An intent is one call: without a key it was sent once, and a key never becomes two calls. */
+  /**
+   * An intent is one call: without a key it was sent once, and a key never becomes two calls. A content does only where
+   * the answer may have been delivered, to a connection that then broke.
+   */
   *divided({ intents }) {
     for (const intent of intents.values()) {
-      if (intent.calls.size > 1) yield by(intent, `it became the calls ${[...intent.calls].join(' and ')}`);
+      if (intent.calls.size > purchases(intent))
+        yield by(intent, `it became the calls ${[...intent.calls].join(' and ')}`);
     }
   },
 
@@ -100,7 +108,7 @@ export const rules = {
   /** One stored response: all answers to a call are byte-identical, dead letters that were carried out aside. */
   *contradicted({ intents, calls }) {
     for (const call of calls.values()) {
-      const keyed = [...call.tokens].some((token) => intents.get(token)?.invokes.some(({ key }) => key !== undefined));
+      const keyed = [...call.tokens].some((token) => intents.get(token)?.invokes.some(attaches));
       const what = contradiction(call, keyed);
       if (what !== undefined) yield of(call, what);
     }
@@ -130,7 +138,7 @@ export const rules = {
   /** A caller that goes on asking with its key gets an answer. */
   *unheard({ intents }) {
     for (const intent of intents.values()) {
-      if (intent.invokes.some(({ key }) => key === undefined) || intent.answered.length > 0) continue;
+      if (!intent.invokes.every(attaches) || intent.answered.length > 0) continue;
       yield by(intent, `${intent.invokes.length} requests with its key brought no answer`);
     }
   },
@@ -141,7 +149,7 @@ export const rules = {
    * been sent to a process before it was frozen cannot be called back.
    */
   *misordered({ intents, calls, faults }) {
-    const frozen = faults.filter(({ name, target }) => name === 'pause' && calleeSide.test(target));
+    const frozen = faults.filter(({ name, target }) => freezing.has(name) && calleeSide.test(target));
     const thaws = (at: number) => frozen.some(({ from, to }) => from <= at && at <= to + aftermath);
     const queues = Map.groupBy(
       [...intents.values()].filter(({ invokes, accepted }) => invokes[0]?.order && accepted.length > 0),
@@ -167,7 +175,7 @@ export const rules = {
    * the jumps of the clocks by which deadlines are set and kept.
    */
   *late({ intents, calls, faults }) {
-    const frozen = faults.filter(({ name }) => name === 'pause');
+    const frozen = faults.filter(({ name }) => freezing.has(name));
     for (const intent of intents.values()) {
       const limit = intent.invokes.find(({ deadline }) => deadline !== undefined)?.deadline;
       if (limit === undefined) continue;
@@ -260,6 +268,11 @@ function by({ token, calls }: Intent, what: string, call = [...calls][0]): Findi
 /** Somebody outside was told of it, or it was carried out: then it exists. */
 function isPromised({ accepted, attempted }: Call): boolean {
   return accepted.length > 0 || attempted.length > 0;
+}
+
+/** How many calls an intent may become. */
+function purchases({ invokes, unknown }: Intent): number {
+  return 1 + (invokes.some(({ content }) => content === true) ? unknown.length : 0);
 }
 
 function positionOf({ invokes }: Intent): number {

@@ -8,6 +8,7 @@ import type { Options } from './options.ts';
 import { planText, story, summary } from './report.ts';
 import { type Fault, schedule } from './schedule.ts';
 import { settle } from './settle.ts';
+import { watchStarvation } from './starvation.ts';
 import { System } from './system.ts';
 
 /** Violations that are told in full; the others are in the file. */
@@ -33,9 +34,11 @@ export async function runSeed(
   say(`${calls} calls in ${options.seconds} s; histories and logs: ${folder}`);
   const system = await System.start({ engine, folder, callers, ordered, ownDisk: options.faults.includes('full') });
   const begin = Date.now();
+  const endWatch = watchStarvation(system.file);
   try {
     await unlessStopped(play(system, options, seed, begin, folder, say), stop);
   } finally {
+    endWatch();
     await system.stop();
   }
   const history = readHistory(...system.histories());

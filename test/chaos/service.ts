@@ -22,7 +22,7 @@ export const behaviours = ['well', 'slow', 'hang', 'reset', 'reset-before', 'una
 export type BehaviourKind = (typeof behaviours)[number];
 
 /** Longer than an attempt may take by the configuration of the harness, ms. */
-const hanging = 4_000;
+const hanging = 5_000;
 
 function behaviour(file: string): BehaviourKind {
   let wanted: Behaviour;

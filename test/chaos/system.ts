@@ -185,7 +185,7 @@ export class System {
     const url = `http://127.0.0.1:${port}`;
     // One with health checks and one without: a service that is down is noticed in different ways.
     const health = number === 2 ? { health: { path: '/healthz', interval: '500ms' } } : {};
-    const inbound = (concurrency: number) => ({ inbound: [{ url, timeout: '2s', concurrency, ...health }] });
+    const inbound = (concurrency: number) => ({ inbound: [{ url, timeout: '3s', concurrency, ...health }] });
     await this.#addSidecar(`payments-${number}`, 'payments', (form) => inbound(form === 'ordinary' ? 16 : 4));
   }
 

@@ -8,6 +8,8 @@ export const mix = {
   keyed: 20,
   /** The same, where the route does not say that it may be repeated. */
   'keyed-guarded': 10,
+  /** A POST whose content is its key: an unchanged application that tries again. */
+  content: 10,
   put: 12,
   get: 8,
   /** `Prefer: respond-async`, then polling. */
@@ -37,11 +39,18 @@ export interface Task {
   readonly path: string;
   readonly idempotent: boolean;
   readonly key?: string;
+  /** The route takes the content for the key. */
+  readonly content?: boolean;
   readonly deadline?: number;
   readonly order?: { readonly key: string; readonly position: number };
   readonly async: boolean;
   /** Bytes of ballast in the body, and in the answer. */
   readonly ballast: number;
+}
+
+/** Whether a request that is sent again attaches to the call that it began, so that a caller may do so. */
+export function attaches({ key, content }: { readonly key?: string; readonly content?: boolean }): boolean {
+  return key !== undefined || content === true;
 }
 
 /** The routes of the callers' sidecars: what {@link taskOf} relies on. */
@@ -52,6 +61,7 @@ export function routes(ordered: boolean): Record<string, unknown>[] {
   return [
     { name: 'brief', match: to('/brief/**'), ...common, hold: '300ms' },
     { name: 'hasty', match: to('/hasty/**'), ...common, deadline: `${hastyDeadline}ms` },
+    { name: 'content', match: to('/content/**'), ...common, idempotencyKey: 'content' },
     { name: 'honoured', match: to('/honoured/**'), ...common, idempotent: true },
     ...(ordered ? [{ ...inOrder, match: to('/ordered/**'), ...common }] : []),
     { name: 'plain', match: { host: 'payments' }, ...common },
@@ -73,6 +83,8 @@ export function taskOf(seed: string, caller: string, index: number, ordered: boo
       return { ...post, path: '/honoured/charges', idempotent: true, key: `key-${token}` };
     case 'keyed-guarded':
       return { ...post, path: '/plain/orders', key: `key-${token}` };
+    case 'content':
+      return { ...post, path: '/content/charges', content: true };
     case 'put':
       return { ...post, method: 'PUT', path: `/plain/items/${token}`, idempotent: true };
     case 'get':

@@ -5,6 +5,7 @@ import { type RuleName, rules } from '../../chaos/rules.ts';
 import {
   invoke,
   accepted,
+  bought,
   attempted,
   answered,
   givenUp,
@@ -19,6 +20,7 @@ import {
   paused,
   jumped,
   outcomeUnknown,
+  starved,
   crashed,
   keyed,
   hasty,
@@ -55,6 +57,19 @@ describe('a good history is accepted', () => {
         answered(7),
       ],
     ],
+    [
+      'a content whose answer may have been delivered, and which was then bought once more',
+      [
+        invoke(1, bought),
+        attempted(2),
+        unknown(3),
+        invoke(4, bought),
+        attempted(5, { call: 'c2', nonce: 'n2' }),
+        answered(6, { call: 'c2', echo: { token: 't1', nonce: 'n2' } }),
+        answered(7),
+      ],
+    ],
+    ['a dead letter, the machine had no time', outcomeUnknown(...starved(9_000, 11_000))],
     ['a dead letter', outcomeUnknown(...killed('payments-2', 9_000, 9_500))],
     [
       'a dead letter of a call whose caller was killed before it was told of it',
@@ -184,6 +199,18 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
   ],
   divided: [
     [
+      'one content, two calls, and no answer before',
+      [
+        invoke(1, bought),
+        accepted(2),
+        invoke(4, bought),
+        attempted(5, { call: 'c2', nonce: 'n2' }),
+        answered(6, { call: 'c2', echo: { token: 't1', nonce: 'n2' } }),
+        attempted(6),
+        answered(7),
+      ],
+    ],
+    [
       'one key, two calls',
       [
         invoke(1, keyed),
@@ -248,7 +275,10 @@ const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]]
   ],
   betrayed: [['refused and executed', [invoke(1), refused(2), attempted(3), answered(9)]]],
   misjudged: [['refused without need', [invoke(1, keyed), refused(2, 'key-reused')]]],
-  unheard: [['a key that gets no answer', [invoke(1, keyed), refused(2), invoke(3, keyed), unknown(4)]]],
+  unheard: [
+    ['a content that gets no answer', [invoke(1, bought), refused(2), invoke(3, bought), unknown(4)]],
+    ['a key that gets no answer', [invoke(1, keyed), refused(2), invoke(3, keyed), unknown(4)]],
+  ],
   misordered: [
     ['the second before the first', queue(50, 40)],
     ['the first again after the second', [...queue(30, 40), again(50)]],

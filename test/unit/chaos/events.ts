@@ -95,6 +95,10 @@ export const paused = (from: number, to: number): HistoryEvent[] => [
   { type: 'fault', at: from, name: 'pause', target: 'payments-1', phase: 'begin' },
   { type: 'fault', at: to, name: 'pause', target: 'payments-1', phase: 'end' },
 ];
+export const starved = (from: number, to: number): HistoryEvent[] => [
+  { type: 'fault', at: from, name: 'starved', target: 'machine', phase: 'begin' },
+  { type: 'fault', at: to, name: 'starved', target: 'machine', phase: 'end' },
+];
 export const jumped = (from: number, to: number, by: number): HistoryEvent[] => [
   { type: 'fault', at: from, name: 'clock', target: 'payments-1’s clock', phase: 'begin', by },
   { type: 'fault', at: to, name: 'clock', target: 'payments-1’s clock', phase: 'end', by },
@@ -109,6 +113,7 @@ export const outcomeUnknown = (...before: HistoryEvent[]) => [
 export const crashed: HistoryEvent = { type: 'crashed', at: 5, part: 'orders-1', detail: 'exit code 1' };
 
 export const keyed = { key: 'k1', idempotent: true } as const;
+export const bought = { content: true } as const;
 export const hasty = { deadline: 3_000 } as const;
 export const ordered = (position: number) => ({
   order: { key: 'o', position },
