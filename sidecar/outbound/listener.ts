@@ -33,6 +33,8 @@ export class Listener {
   /** Connections that the parser gave up on; it says so again for whatever arrives later. */
   readonly #failed = new WeakSet<Duplex>();
   readonly #connections = new Set<Socket>();
+  /** What it listens on; asking the system costs a call each time. */
+  #bound: AddressInfo | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(name: string, address: ListenAddress, handlers: ListenerHandlers) {
@@ -92,6 +94,7 @@ export class Listener {
       this.#server.once('error', failed);
       this.#server.listen({ host, port }, () => {
         this.#server.off('error', failed);
+        this.#bound = this.#server.address() as AddressInfo;
         resolve();
       });
     });
@@ -99,20 +102,21 @@ export class Listener {
 
   /** `host:port` as it is listened on; undefined while it is not. */
   address(): string | undefined {
-    const address = this.#server.address() as AddressInfo | null;
-    return address === null ? undefined : shown(address.address, address.port);
+    const bound = this.#bound;
+    return bound === undefined ? undefined : shown(bound.address, bound.port);
   }
 
   /** Whether this is where a connection to `hostname:port` would end. */
   isAt(hostname: string, port: number): boolean {
-    const address = this.#server.address() as AddressInfo | null;
-    if (address?.port !== port) return false;
+    const bound = this.#bound;
+    if (bound?.port !== port) return false;
     const name = hostname.replace(/^\[(.*)\]$/, '$1');
-    return name === address.address || name === 'localhost' || name === '::1' || /^127(?:\.\d+){3}$/.test(name);
+    return name === bound.address || name === 'localhost' || name === '::1' || /^127(?:\.\d+){3}$/.test(name);
   }
 
   /** Takes no new connections and closes idle ones; resolves when the last one is closed. */
   async stopListening(): Promise<void> {
+    this.#bound = undefined;
     if (this.#server.listening) {
       this.#closed = new Promise((resolve) => this.#server.close(() => resolve()));
       // To node:http a connection that has never carried a request is not idle.

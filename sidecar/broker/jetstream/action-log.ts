@@ -3,7 +3,7 @@ import type { ActionEvent } from '../../model/call.ts';
 import { decodeAction, decodeResponse, encodeAction } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { Context } from './context.ts';
-import { actionHeaders, header } from './envelope.ts';
+import { actionHeaders } from './envelope.ts';
 import { MessageRefused, type Acknowledgement } from './publisher.ts';
 import { endsRound } from './precedence.ts';
 import { dropDeadLetter } from './settlement.ts';
@@ -48,7 +48,7 @@ async function publish(context: Context, action: ActionEvent): Promise<Acknowled
       headers: actionHeaders(action, subjects),
       patience: 'now',
       ensureStream: async () => void (await streams.ensure(streams.actions(action.service))),
-      onResend: (headers) => headers.set(header.resent, '1'),
+      resentHeaders: () => actionHeaders(action, subjects, true),
     });
   } catch (error) {
     if (error instanceof MessageRefused) throw new BrokerUnavailable(error.message, { cause: error });

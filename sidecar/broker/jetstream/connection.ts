@@ -6,6 +6,7 @@ import {
   type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
+  type PublishOptions,
   type Subscription,
 } from '@nats-io/transport-node';
 import type { BrokerConfig } from '../../config/schema.ts';
@@ -20,6 +21,14 @@ const FLUSH_LIMIT = 1_000;
 /** A silent connection is given up after two of these, ms; the library's two minutes would hold calls far too long. */
 const PING_INTERVAL = 5_000;
 
+/** A message that waits for the end of the event loop's turn. */
+interface Outgoing {
+  readonly subject: string;
+  readonly payload: Uint8Array | string;
+  readonly options: PublishOptions | undefined;
+  readonly refused: ((error: Error) => void) | undefined;
+}
+
 /**
  * One NATS connection that is never given up: it may be asked for while the broker is away, and it comes back by itself,
  * also after errors that the library takes for final (authorisation, for one, is often just being rolled out).
@@ -32,6 +41,7 @@ export class Connection {
   readonly #up = new Set<() => void>();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   readonly #closing = new AbortController();
+  #outgoing: Outgoing[] = [];
   #nc: NatsConnection | undefined;
   #status: BrokerStatus = { connected: false, detail: 'not connected yet' };
   #running: Promise<void> | undefined;
@@ -82,6 +92,35 @@ export class Connection {
     this.#up.add(listener);
     if (this.connected) listener();
     return () => this.#up.delete(listener);
+  }
+
+  /**
+   * Sends a message once the event loop has gone through what has arrived: all that is sent in one of its turns goes out with
+   * one write, and the server handles it at one go. Without a connection the message is dropped.
+   * @param refused told why the library will not put it on the wire, such as too large for this server
+   */
+  send(
+    subject: string,
+    payload: Uint8Array | string,
+    options?: PublishOptions,
+    refused?: (error: Error) => void,
+  ): void {
+    if (this.#outgoing.push({ subject, payload, options, refused }) === 1) setImmediate(() => this.#sendAll());
+  }
+
+  #sendAll(): void {
+    const messages = this.#outgoing;
+    this.#outgoing = [];
+    const { nc } = this;
+    if (nc === undefined) return;
+    for (const { subject, payload, options, refused } of messages) {
+      try {
+        nc.publish(subject, payload, options);
+      } catch (error) {
+        if (nc.isClosed()) return;
+        (refused ?? this.#report)(error as Error);
+      }
+    }
   }
 
   /** Subscribes for as long as this object lives, over any number of connections. What `handle` throws is reported. */
@@ -215,6 +254,7 @@ export class Connection {
     this.#closing.abort();
     const nc = this.#nc;
     if (nc !== undefined && !nc.isClosed()) {
+      this.#sendAll();
       if (this.connected) await this.#flush(nc);
       await nc.close();
     }

@@ -1,4 +1,4 @@
-import { createInbox, headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { createInbox, type Msg, type MsgHdrs } from '@nats-io/transport-node';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
 
@@ -37,8 +37,8 @@ export interface Publication {
   readonly patience: 'now' | 'keep';
   /** Makes the stream; called when no stream listens on the subject. */
   ensureStream(): Promise<void>;
-  /** Called before a message is sent a second time, to mark it as possibly stored before. */
-  onResend?(headers: MsgHdrs): void;
+  /** The headers from the second time on that it is sent; default: the same. They can say that it may be stored already. */
+  resentHeaders?(): MsgHdrs;
 }
 
 interface Pending extends Publication {
@@ -104,24 +104,16 @@ export class Publisher {
   }
 
   #send(token: string, entry: Pending): void {
-    const nc = this.#connection.nc;
-    if (nc === undefined) return;
-    let headers = entry.headers;
-    if (entry.sends > 0 && entry.onResend !== undefined) entry.onResend((headers ??= newHeaders()));
+    if (!this.#connection.connected) return;
+    const headers = (entry.sends > 0 ? entry.resentHeaders?.() : undefined) ?? entry.headers;
     entry.sends++;
     entry.sentAt = performance.now();
     entry.notBefore = 0;
-    try {
-      nc.publish(entry.subject, entry.payload, {
-        reply: `${this.#inbox}.${token}`,
-        ...(headers !== undefined && { headers }),
-      });
-    } catch (error) {
-      // The library throws for what it will not put on the wire: too large for this server, or a closed connection.
-      if (nc.isClosed()) return;
+    const options = { reply: `${this.#inbox}.${token}`, ...(headers !== undefined && { headers }) };
+    this.#connection.send(entry.subject, entry.payload, options, (cause) => {
       this.#finish(token);
-      entry.reject(new MessageRefused((error as Error).message, { cause: error }));
-    }
+      entry.reject(new MessageRefused(cause.message, { cause }));
+    });
   }
 
   #finish(token: string): void {

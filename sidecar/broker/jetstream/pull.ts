@@ -51,7 +51,8 @@ export class Pull {
     this.#outstanding = 0;
     this.#inbox = createInbox();
     this.#stopListening = this.#connection.subscribe(this.#inbox, (msg) => {
-      const code = msg.headers?.code ?? 0;
+      // Words of the server about the request have no payload, and an event always has one; headers cost time to read.
+      const code = msg.data.length > 0 ? 0 : (msg.headers?.code ?? 0);
       if (code === 0) {
         if (this.#outstanding > 0) this.#outstanding--;
         this.#deliver(msg);
@@ -86,14 +87,14 @@ export class Pull {
   /** Asks for what is free and not yet asked for; in batches, since each request is a message of its own. */
   request(): void {
     if (!this.#active) return;
-    const { nc } = this.#connection;
-    if (nc === undefined) return;
+    if (!this.#connection.connected) return;
     const free = this.#free();
     const wanted = free - this.#outstanding;
     if (wanted <= 0 || (this.#outstanding > 0 && wanted < Math.max(1, free >> 2))) return;
     this.#outstanding += wanted;
     this.#lastRequest = performance.now();
-    nc.publish(this.#subject, `{"batch":${wanted},"expires":${EXPIRES * 1_000_000}}`, { reply: this.#inbox });
+    const request = `{"batch":${wanted},"expires":${EXPIRES * 1_000_000}}`;
+    this.#connection.send(this.#subject, request, { reply: this.#inbox });
   }
 
   #lookAfter(): void {

@@ -299,7 +299,7 @@ export class JetStreamSubscription implements Taking, DeliveryOwner {
 
   acknowledge(reply: string, body: string): void {
     // Without a connection the delivery times out and comes again; what is settled is then recognised.
-    this.#context.connection.nc?.publish(reply, body);
+    this.#context.connection.send(reply, body);
   }
 
   #extend(): void {

@@ -22,13 +22,14 @@ import { ForgottenActions } from './forgotten.ts';
 import { Inspection } from './inspection.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
+import { RecentKeys } from './recent.ts';
 import { RecordCleaner } from './record-cleaner.ts';
 import { endsRound } from './precedence.ts';
 import { insist } from './settlement.ts';
 
 const EXTEND_EVERY = 1_500;
 /** Deliveries whose acknowledgement may be lost and that must not run again. */
-const SETTLED_REMEMBERED = 20_000;
+const SETTLED_REMEMBERED = 10_000;
 /** How long a call that somebody asked to withdraw is looked at twice, ms. */
 const SUSPICIOUS_FOR = 10_000;
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
@@ -45,7 +46,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #forgotten: ForgottenActions;
   readonly #colleagues: Colleagues;
   readonly #inHand = new Map<string, JetStreamLease>();
-  readonly #settled = new Set<string>();
+  readonly #settled = new RecentKeys(SETTLED_REMEMBERED);
   readonly #suspicious = new Map<string, number>();
   readonly #stops: (() => void)[] = [];
   /** Deliveries whose past is being looked up. */
@@ -202,7 +203,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       const ended = response === undefined ? undefined : decodeResponse(response.data);
       if (ended !== undefined && endsRound(ended, round)) {
         if (action.callback !== undefined) await ensureCallback(this.#context, action, ended);
-        this.#remember(keyOf(action));
+        this.#settled.add(keyOf(action));
         this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);
         return;
@@ -297,24 +298,14 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   ended(lease: JetStreamLease, settled: boolean): void {
     this.#inHand.delete(keyOf(lease.action));
     if (settled) {
-      this.#remember(keyOf(lease.action));
+      this.#settled.add(keyOf(lease.action));
       if (lease.record > 0) this.#cleaner.add(lease.record);
     }
   }
 
   acknowledge(reply: string, body: string): void {
     // Without a connection the delivery times out and comes again; what is settled is then recognised.
-    this.#context.connection.nc?.publish(reply, body);
-  }
-
-  #remember(key: string): void {
-    this.#settled.add(key);
-    if (this.#settled.size > SETTLED_REMEMBERED) {
-      for (const oldest of this.#settled) {
-        this.#settled.delete(oldest);
-        break;
-      }
-    }
+    this.#context.connection.send(reply, body);
   }
 
   #extend(): void {

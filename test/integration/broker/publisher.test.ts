@@ -94,7 +94,12 @@ describe('a message whose acknowledgement got lost', () => {
     await addStream();
     relay.stall('to-client');
     let marked = 0;
-    const ack = publisher.publish(publication('a', { onResend: () => marked++ }));
+    const first = publication('a');
+    const resentHeaders = () => {
+      marked++;
+      return first.headers!;
+    };
+    const ack = publisher.publish({ ...first, resentHeaders });
     await stored(1);
     await server.kill9();
     await relay.cut();

@@ -1,3 +1,4 @@
+import { MsgHdrsImpl } from '@nats-io/transport-node';
 import { describe, expect, test } from 'vitest';
 import {
   actionHeaders,
@@ -33,9 +34,9 @@ const action: ActionEvent = {
   trace: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', tracestate: 'a=b' },
 };
 
-type Headers = ReturnType<typeof recordHeaders>;
-
-function fields(headers: Headers): Record<string, string> {
+/** As the server, and after it whoever gets the event, reads them. */
+function fields(written: MsgHdrsImpl): Record<string, string> {
+  const headers = MsgHdrsImpl.decode(written.encode());
   return Object.fromEntries(headers.keys().map((name) => [name, headers.values(name).join('|')]));
 }
 
@@ -53,6 +54,11 @@ describe('the headers around an event', () => {
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
       tracestate: 'a=b',
     });
+  });
+
+  test('of an action that is sent again: the mark, and everything else as before', () => {
+    const first = fields(actionHeaders(action, subjects));
+    expect(fields(actionHeaders(action, subjects, true))).toEqual({ ...first, 'Holdline-Resent': '1' });
   });
 
   test('of a response: no message id, since the expected sequence alone decides who is first', () => {

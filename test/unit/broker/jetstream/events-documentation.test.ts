@@ -1,3 +1,4 @@
+import { MsgHdrsImpl } from '@nats-io/transport-node';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Connection } from '../../../../sidecar/broker/jetstream/connection.ts';
@@ -198,9 +199,9 @@ describe('what is inside the heads', () => {
 test('every header is documented, and every documented header is one', () => {
   const subjects = new Subjects('holdline');
   const set = new Set([
-    ...actionHeaders(action, subjects).keys(),
-    ...responseHeaders(response, 0).keys(),
-    ...broadcastHeaders(broadcast).keys(),
+    ...MsgHdrsImpl.decode(actionHeaders(action, subjects).encode()).keys(),
+    ...MsgHdrsImpl.decode(responseHeaders(response, 0).encode()).keys(),
+    ...MsgHdrsImpl.decode(broadcastHeaders(broadcast).encode()).keys(),
     ...Object.values(header),
   ]);
   expect(names('Headers').toSorted()).toEqual([...set].toSorted());
