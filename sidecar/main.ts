@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { holdline } from './cli/program.ts';
+import { restartTuned } from './cli/runtime.ts';
 
 // Older versions than 22.18 cannot even read this file; this one sentence is for those that can.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -7,5 +7,9 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(`holdline: needs Node 22.19 or later; this is Node ${process.versions.node}\n`);
   process.exitCode = 1;
 } else {
-  process.exitCode = await holdline(process.argv.slice(2));
+  const args = process.argv.slice(2);
+  // Before anything else is loaded, since that would be loaded twice.
+  if (args[0] === 'run') restartTuned(import.meta.filename, args);
+  const { holdline } = await import('./cli/program.ts');
+  process.exitCode = await holdline(args);
 }

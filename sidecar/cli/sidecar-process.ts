@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { App } from '../app.ts';
 import { exitCodes, InvalidConfiguration, WrongUsage } from './failure.ts';
 import type { Config, LogLevel } from '../config/config.ts';
@@ -49,6 +50,8 @@ export async function runSidecar(file: string): Promise<number> {
     await app.start();
     const { outbound, admin } = app.addresses();
     log.info({ version, instance: app.instance, node: process.version, outbound, admin }, 'started');
+    // Node writes it when a process ends by itself; one that is killed should have left it, too.
+    flushCompileCache();
     if (telemetry !== undefined) log.info({ signals: telemetry.signals }, 'telemetry is sent by OTLP');
     watchConfig({
       file,
