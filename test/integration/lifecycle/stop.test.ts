@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runHoldline } from '../../support/command-line.ts';
 import { createLatch } from '../../support/latch.ts';
 import { eventually } from '../../support/eventually.ts';
 import { request } from '../../support/http-client.ts';
@@ -24,6 +25,18 @@ async function held(sidecar: SidecarProcess, calls: number): Promise<void> {
       expect(health).toMatchObject({ outbound: { held: calls } });
     },
     { what: `${calls} calls to be held` },
+  );
+}
+
+async function stored(service: string): Promise<void> {
+  await eventually(
+    async () => {
+      const { stdout } = await runHoldline(['calls', 'list', '--json', '--broker', server.url]);
+      expect(JSON.parse(stdout)).toMatchObject({
+        calls: expect.arrayContaining([expect.objectContaining({ service })]),
+      });
+    },
+    { what: `a stored call to ${service}`, timeoutMs: 30_000 },
   );
 }
 
@@ -100,7 +113,8 @@ describe('SIGTERM', () => {
     await using orders = await startSidecar({ service: 'orders', broker: server.url, outbound: { routes } });
     const waiting = request(`http://${service}/charges`, { method: 'POST', proxy: orders.outboundUrl });
     const gone = expect(waiting).rejects.toThrow(/socket hang up|ECONNRESET/);
-    await held(orders, 1);
+    // Held is not stored yet, and what is not stored was never promised.
+    await stored(service);
     orders.beginTermination();
     await eventually(() => expect(orders.logs).toContain('"msg":"stopping"'), { what: 'the first signal to be seen' });
     expect(await orders.terminate()).toEqual({ code: 1, signal: null });
