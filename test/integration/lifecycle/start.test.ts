@@ -49,7 +49,7 @@ describe('the order of the start does not matter', () => {
         broker: { connected: true, engine: 'JetStream', survives: { sidecarKill: true, brokerKill: true } },
       },
     });
-    expect(sidecar.logs).toContain('broker connected');
+    await eventually(() => expect(sidecar.logs).toContain('broker connected'), { what: 'the good news in the log' });
   });
 
   test('caller first, then the peer’s sidecar, then the peer: the call is held and answered', async () => {
