@@ -107,8 +107,10 @@ const route = mapping({
   retry: key(retry.prefault({}), 'How a call is repeated.'),
   orderBy: key(
     written(orderKey).exactOptional(),
-    'Calls with the same key run one after another, in order, across all instances: `header:NAME`, `path:N` (the Nth ' +
-      'segment), `query:NAME` or `json:/POINTER`. With `mode: await` or `async` only.',
+    'Calls to one service with the same key run one after another, in the order in which they were accepted, across all ' +
+      'callers, routes and instances: `header:NAME`, `path:N` (the Nth segment), `query:NAME` or `json:/POINTER` (a ' +
+      'string, number, true or false in the body). A call without the value, or with an empty one, waits for nobody. ' +
+      'With `mode: await` or `async` only.',
     'calls run side by side',
   ),
   callback: key(

@@ -13,7 +13,6 @@ export function notYet(config: Config): string[] {
   for (const route of config.outbound?.routes ?? []) {
     const path = `outbound.routes.${route.name}`;
     if (route.mode === 'broadcast' || route.mode === 'observe') add(path, `mode: ${route.mode}`);
-    if (route.orderBy !== undefined) add(path, 'orderBy');
   }
   for (const inbound of config.inbound) {
     if (inbound.publishCalls) add(`inbound.${inbound.service}`, 'publishCalls');

@@ -6,6 +6,7 @@ import { callerContext, newTrace } from '../http/trace-context.ts';
 import { contentCallId, contentKey, fingerprint, keyedCallId } from '../model/call-id.ts';
 import type { ActionEvent, TraceContext } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
+import { orderKeyOf } from '../policy/order.ts';
 import { parsePrefer } from '../policy/prefer.ts';
 import type { Routed } from '../policy/route.ts';
 import { callerGone, callStarting, type CallStarting, trouble } from '../telemetry/channels.ts';
@@ -168,6 +169,8 @@ export class DurableCalls {
       : byContent
         ? contentCallId(service)
         : log.newCallId(service);
+    const { orderBy } = route;
+    const orderKey = orderBy && orderKeyOf(orderBy, { headers: req.rawHeaders, target, body });
     return {
       id,
       round: 1,
@@ -188,6 +191,7 @@ export class DurableCalls {
       ...(key !== undefined && { idempotencyKey: key }),
       fingerprint: fingerprint(target, facts.contentType, body),
       maxBody: route.maxBody,
+      ...(orderKey !== undefined && { orderKey }),
       earlier: [],
       ...(route.callback !== undefined && {
         callback: { method: route.callback.method, target: route.callback.path },

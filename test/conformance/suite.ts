@@ -12,6 +12,7 @@ import { leasing } from './concerns/leasing.ts';
 import { listing } from './concerns/listing.ts';
 import { losing } from './concerns/losing.ts';
 import { order } from './concerns/order.ts';
+import { orderKeys } from './concerns/order-keys.ts';
 import { overdue } from './concerns/overdue.ts';
 import { promising } from './concerns/promising.ts';
 import { reconnecting } from './concerns/reconnecting.ts';
@@ -31,6 +32,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     claiming(candidate);
     leasing(candidate);
     order(candidate);
+    orderKeys(candidate);
     withdrawing(candidate);
     deadLetters(candidate);
     callbacks(candidate);

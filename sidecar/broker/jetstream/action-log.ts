@@ -7,6 +7,7 @@ import { actionHeaders } from './envelope.ts';
 import { MessageRefused, type Acknowledgement } from './publisher.ts';
 import { endsRound } from './precedence.ts';
 import { dropDeadLetter } from './settlement.ts';
+import type { StreamSpec } from './streams.ts';
 
 /** How long the next round waits for the one before to end, ms. */
 const PATIENCE = 10_000;
@@ -43,11 +44,11 @@ async function publish(context: Context, action: ActionEvent): Promise<Acknowled
   const { publisher, subjects, streams } = context;
   try {
     return await publisher.publish({
-      subject: subjects.action(action.service, action.caller, action.id),
+      subject: subjectOf(context, action),
       payload: encodeAction(action),
       headers: actionHeaders(action, subjects),
       patience: 'now',
-      ensureStream: async () => void (await streams.ensure(streams.actions(action.service))),
+      ensureStream: async () => void (await streams.ensure(specOf(context, action))),
       resentHeaders: () => actionHeaders(action, subjects, true),
     });
   } catch (error) {
@@ -56,15 +57,24 @@ async function publish(context: Context, action: ActionEvent): Promise<Acknowled
   }
 }
 
+/** Where an action is stored: one with an order key waits for its turn elsewhere (see order-queue.ts). */
+function subjectOf({ subjects }: Context, { service, caller, id, orderKey }: ActionEvent): string {
+  return orderKey === undefined
+    ? subjects.action(service, caller, id)
+    : subjects.ordered(service, orderKey, caller, id);
+}
+
+function specOf({ streams }: Context, { service, orderKey }: ActionEvent): StreamSpec {
+  return orderKey === undefined ? streams.actions(service) : streams.ordered(service);
+}
+
 /** Whether the place of the action is free for this round: not before the round before has its response. */
-async function roundBefore(
-  context: Context,
-  { service, caller, id, round }: ActionEvent,
-): Promise<'free' | 'taken' | 'known'> {
+async function roundBefore(context: Context, action: ActionEvent): Promise<'free' | 'taken' | 'known'> {
   const { lookup, subjects } = context;
-  const stream = subjects.actionStream(service);
+  const { caller, id, round } = action;
+  const { name: stream } = specOf(context, action);
   // The action first: what it is answered with must not be older than what is found here.
-  const stored = await lookup.last(stream, subjects.action(service, caller, id));
+  const stored = await lookup.last(stream, subjectOf(context, action));
   const answer = await lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id));
   const response = answer === undefined ? undefined : decodeResponse(answer.data);
   if (response !== undefined && endsRound(response, round)) return 'known';

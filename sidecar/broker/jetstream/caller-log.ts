@@ -9,6 +9,7 @@ import { AwaitedResponses } from './awaited.ts';
 import { claimContent } from './content-claims.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
+import { findAction, findWaiting } from './order-queue.ts';
 import { endsRound } from './precedence.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -101,6 +102,10 @@ export class JetStreamCallerLog implements CallerLog {
   }
 
   async #open(service: string, id: string): Promise<ActionEvent | undefined> {
+    return (await findAction(this.#context, { callee: service, caller: this.#caller, id }))?.action;
+  }
+
+  async #action(service: string, id: string): Promise<ActionEvent | undefined> {
     const { lookup, subjects } = this.#context;
     const stored = await lookup.last(subjects.actionStream(service), subjects.action(service, this.#caller, id));
     return stored === undefined ? undefined : decodeAction(stored.data);
@@ -146,18 +151,25 @@ export class JetStreamCallerLog implements CallerLog {
     const { hint } = readCallId(id);
     const manager = await streams.manager();
     const names: string[] = [];
+    let found: ActionEvent | undefined;
     try {
-      for await (const name of manager.streams.names(`${subjects.ns}.act.*.${this.#caller}.${id}`)) names.push(name);
+      // Actions, and calls that wait for their turn.
+      for await (const name of manager.streams.names(`${subjects.ns}.*.*.${this.#caller}.${id}`)) names.push(name);
     } catch (error) {
       throw new BrokerUnavailable(`listing streams: ${(error as Error).message}`, { cause: error });
     }
     for (const name of names) {
       const read = subjects.readStream(name);
-      if (read?.kind !== 'actions' || serviceHint(read.service) !== hint) continue;
-      const action = await this.#open(read.service, id);
-      if (action !== undefined) return action;
+      if (read === undefined || serviceHint(read.service) !== hint) continue;
+      const { kind, service: callee } = read;
+      const caller = this.#caller;
+      let action: ActionEvent | undefined;
+      if (kind === 'ordered') action = await findWaiting(this.#context, { callee, caller, id });
+      else if (kind === 'actions') action = await this.#action(callee, id);
+      // The copy of a round that has ended may still be there when the next one waits.
+      if (action !== undefined && action.round > (found?.round ?? 0)) found = action;
     }
-    return undefined;
+    return found;
   }
 
   async #activity(call: CallFacts): Promise<CallActivity> {

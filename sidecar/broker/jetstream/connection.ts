@@ -29,6 +29,14 @@ interface Outgoing {
   readonly refused: ((error: Error) => void) | undefined;
 }
 
+/** A subscription that outlives connections. */
+interface Listening {
+  readonly subject: string;
+  readonly handle: (msg: Msg) => void;
+  readonly queue?: string;
+  current?: Subscription;
+}
+
 /**
  * One NATS connection that is never given up: it may be asked for while the broker is away, and it comes back by itself,
  * also after errors that the library takes for final (authorisation, for one, is often just being rolled out).
@@ -37,7 +45,7 @@ export class Connection {
   readonly #config: NatsConfig;
   readonly #name: string;
   readonly #report: (error: Error) => void;
-  readonly #subscriptions = new Set<{ subject: string; handle: (msg: Msg) => void; current?: Subscription }>();
+  readonly #subscriptions = new Set<Listening>();
   readonly #up = new Set<() => void>();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   readonly #closing = new AbortController();
@@ -123,9 +131,12 @@ export class Connection {
     }
   }
 
-  /** Subscribes for as long as this object lives, over any number of connections. What `handle` throws is reported. */
-  subscribe(subject: string, handle: (msg: Msg) => void): () => void {
-    const entry: { subject: string; handle: (msg: Msg) => void; current?: Subscription } = { subject, handle };
+  /**
+   * Subscribes for as long as this object lives, over any number of connections. What `handle` throws is reported.
+   * @param queue of all subscribers that name the same one, one gets each message
+   */
+  subscribe(subject: string, handle: (msg: Msg) => void, queue?: string): () => void {
+    const entry: Listening = { subject, handle, ...(queue !== undefined && { queue }) };
     this.#subscriptions.add(entry);
     if (this.#nc !== undefined && !this.#nc.isClosed()) this.#attach(entry, this.#nc);
     return () => {
@@ -134,8 +145,9 @@ export class Connection {
     };
   }
 
-  #attach(entry: { subject: string; handle: (msg: Msg) => void; current?: Subscription }, nc: NatsConnection): void {
+  #attach(entry: Listening, nc: NatsConnection): void {
     entry.current = nc.subscribe(entry.subject, {
+      ...(entry.queue !== undefined && { queue: entry.queue }),
       callback: (error, msg) => {
         if (error !== null)
           this.#report(new Error(`subscription to ${entry.subject}: ${error.message}`, { cause: error }));
@@ -145,7 +157,7 @@ export class Connection {
   }
 
   /** Anyone may send anything to a subject; an error in the library's callback would end the whole connection. */
-  #handle(entry: { subject: string; handle: (msg: Msg) => void }, msg: Msg): void {
+  #handle(entry: Listening, msg: Msg): void {
     try {
       entry.handle(msg);
     } catch (cause) {

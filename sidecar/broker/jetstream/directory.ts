@@ -23,7 +23,7 @@ export class Directory {
   }
 
   /** The services that have a stream of this kind. */
-  async services(kind: 'actions' | 'responses' | 'keyed'): Promise<string[]> {
+  async services(kind: 'actions' | 'ordered' | 'responses' | 'keyed'): Promise<string[]> {
     const { streams, subjects } = this.#context;
     const manager = await streams.manager();
     const found: string[] = [];
@@ -41,7 +41,14 @@ export class Directory {
   /** Open calls of one callee, newest first, `limit` at most; keyed ids tell no time, so those are all read. */
   async openCalls(service: string, limit: number): Promise<ActionEvent[]> {
     const { subjects } = this.#context;
-    const stream = subjects.actionStream(service);
+    return [
+      ...(await this.#openIn(subjects.actionStream(service), limit)),
+      // Those whose turn it is are there, too.
+      ...(await this.#openIn(subjects.orderedStream(service), limit)),
+    ];
+  }
+
+  async #openIn(stream: string, limit: number): Promise<ActionEvent[]> {
     const all = await this.subjectsIn(stream, '>');
     const keyed = all.filter((subject) => readCallId(idOf(subject)).keyed);
     const timed = all
@@ -83,17 +90,30 @@ export class Directory {
   }
 
   async openCall(id: string): Promise<ActionEvent | undefined> {
-    const { subjects, lookup } = this.#context;
+    const { subjects } = this.#context;
     const { hint } = readCallId(id);
-    for (const service of await this.services('actions')) {
+    let found: ActionEvent | undefined;
+    for (const service of new Set([...(await this.services('actions')), ...(await this.services('ordered'))])) {
       if (serviceHint(service) !== hint) continue;
-      const stream = subjects.actionStream(service);
-      for (const subject of await this.subjectsIn(stream, `${subjects.ns}.act.${service}.*.${id}`)) {
-        const stored = await lookup.last(stream, subject);
-        if (stored !== undefined) return decodeAction(stored.data);
+      for (const [stream, filter] of [
+        [subjects.actionStream(service), `${subjects.ns}.act.${service}.*.${id}`],
+        [subjects.orderedStream(service), subjects.orderedAnywhere(service, '*', id)],
+      ] as const) {
+        for (const subject of await this.subjectsIn(stream, filter)) {
+          const stored = await this.#context.lookup.last(stream, subject);
+          const action = stored === undefined ? undefined : decodeAction(stored.data);
+          if (action !== undefined && action.round > (found?.round ?? 0)) found = action;
+        }
       }
     }
-    return undefined;
+    return found;
+  }
+
+  /** Whether it is not its turn yet. */
+  async isQueued({ service, caller, id, orderKey }: ActionEvent): Promise<boolean> {
+    const { subjects, lookup } = this.#context;
+    if (orderKey === undefined) return false;
+    return (await lookup.last(subjects.actionStream(service), subjects.action(service, caller, id))) === undefined;
   }
 
   async response(id: string): Promise<{ response: ResponseEvent; seq: number } | undefined> {

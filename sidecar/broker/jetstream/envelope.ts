@@ -1,4 +1,4 @@
-import { MsgHdrsImpl } from '@nats-io/transport-node';
+import { headers as newHeaders, type MsgHdrs, MsgHdrsImpl } from '@nats-io/transport-node';
 import type { BroadcastEvent } from '../../model/broadcast.ts';
 import type { ActionEvent, ResponseEvent, TraceContext } from '../../model/call.ts';
 import type { Subjects } from './subjects.ts';
@@ -84,6 +84,15 @@ function attributes(id: string, type: string, source: string, trace: TraceContex
   const { traceparent, tracestate } = trace;
   const state = tracestate === undefined ? '' : `tracestate: ${tracestate}\r\n`;
   return `${event}traceparent: ${traceparent}\r\n${state}`;
+}
+
+/** Headers for a stored action that is stored once more, without what belonged to its first storing. */
+export function copyHeaders(stored: MsgHdrs | undefined, expectedLastSequence: number): MsgHdrs {
+  const headers = newHeaders();
+  for (const name of stored?.keys() ?? []) if (!name.startsWith('Nats-')) headers.set(name, stored!.get(name));
+  headers.set(header.expectedLastSequence, String(expectedLastSequence));
+  headers.set(header.resent, '1');
+  return headers;
 }
 
 /** Headers of a record that replaces the one with this sequence (0: there is none yet). */

@@ -1,8 +1,8 @@
-import { headers as newHeaders } from '@nats-io/transport-node';
+import type { ActionEvent } from '../../model/call.ts';
 import { decodeAction, decodeResponse } from '../../model/codec.ts';
 import { ensureCallback } from './callback.ts';
 import type { Context } from './context.ts';
-import { header } from './envelope.ts';
+import { copyHeaders } from './envelope.ts';
 import type { Stored } from './lookup.ts';
 import { endsRound } from './precedence.ts';
 
@@ -23,15 +23,18 @@ export class ForgottenActions {
   readonly #context: Context;
   readonly #service: string;
   readonly #consumer: string;
+  readonly #over: (action: ActionEvent) => Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** Sequences that stood below the floor in the last look. */
   #suspects = new Set<number>();
   #looking = false;
 
-  constructor(context: Context, service: string, consumer: string) {
+  /** @param over called for an action whose round has ended, before it is deleted */
+  constructor(context: Context, service: string, consumer: string, over: (action: ActionEvent) => Promise<void>) {
     this.#context = context;
     this.#service = service;
     this.#consumer = consumer;
+    this.#over = over;
     this.#timer = setInterval(() => {
       this.#tick().catch(context.report);
     }, LOOK_EVERY);
@@ -79,19 +82,13 @@ export class ForgottenActions {
     const response = answered === undefined ? undefined : decodeResponse(answered.data);
     if (response !== undefined && endsRound(response, round)) {
       if (action.callback !== undefined) await ensureCallback(this.#context, action, response);
+      await this.#over(action);
     } else {
       report(new Error(`the broker had forgotten call ${id}; it is stored again`));
-      const headers = newHeaders();
-      for (const name of stored.headers?.keys() ?? []) {
-        // What belonged to the first storing does not belong to this one.
-        if (!name.startsWith('Nats-')) headers.set(name, stored.headers!.get(name));
-      }
-      headers.set(header.expectedLastSequence, String(stored.seq));
-      headers.set(header.resent, '1');
       await publisher.publish({
         subject: stored.subject,
         payload: stored.data,
-        headers,
+        headers: copyHeaders(stored.headers, stored.seq),
         patience: 'now',
         ensureStream: async () => void (await streams.ensure(streams.actions(this.#service))),
       });

@@ -17,6 +17,8 @@ export interface LeaseOwner {
   acknowledge(reply: string, body: Uint8Array | string): void;
   /** This process stood still for so long that others may have its calls, and has not noticed yet. */
   overslept(): boolean;
+  /** The response of an action with an order key is stored: the next one may go. Before the action is settled. */
+  leaveOrder(action: ActionEvent): Promise<void>;
 }
 
 export const ackBody = { ack: '+ACK', working: '+WPI' } as const;
@@ -161,6 +163,7 @@ export class JetStreamLease implements Lease {
       await dropDeadLetter(this.#context, this.action);
     if (this.action.callback !== undefined)
       await ensureCallback(this.#context, this.action, winner === 'ours' ? response : undefined);
+    if (this.action.orderKey !== undefined) await this.#owner.leaveOrder(this.action);
     this.#end(ackBody.ack, true);
   }
 

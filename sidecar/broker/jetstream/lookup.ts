@@ -36,7 +36,7 @@ export class Lookup {
 
   /** @throws {BrokerUnavailable} */
   async last(stream: string, subject: string, decisive = true): Promise<Stored | undefined> {
-    if (decisive && this.#replicated) return await this.#fromLeader(stream, subject);
+    if (decisive && this.#replicated) return await this.#fromLeader(stream, { last_by_subj: subject });
     if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
     const nc = this.#connection.nc;
     if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
@@ -60,15 +60,47 @@ export class Lookup {
     }
   }
 
-  async #fromLeader(stream: string, subject: string): Promise<Stored | undefined> {
+  /**
+   * The first message at or after `seq` whose subject fits a pattern, for a decision to rest on. The server reads on until it finds
+   * one, so `seq` should not be far from it.
+   * @throws {BrokerUnavailable}
+   */
+  async next(stream: string, seq: number, pattern: string): Promise<Stored | undefined> {
+    return await this.#query(stream, { seq: Math.max(1, seq), next_by_subj: pattern });
+  }
+
+  /** The last message whose subject fits a pattern. The server walks the whole stream. @throws {BrokerUnavailable} */
+  async lastLike(stream: string, pattern: string): Promise<Stored | undefined> {
+    return await this.#query(stream, { last_by_subj: pattern });
+  }
+
+  async #query(
+    stream: string,
+    query: { seq: number; next_by_subj: string } | { last_by_subj: string },
+  ): Promise<Stored | undefined> {
+    if (this.#replicated) return await this.#fromLeader(stream, query);
+    if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
+    const nc = this.#connection.nc;
+    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
+    try {
+      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query), { timeout: TIMEOUT }));
+    } catch (error) {
+      return await this.#explain(stream, error);
+    }
+  }
+
+  async #fromLeader(
+    stream: string,
+    query: { seq: number; next_by_subj: string } | { last_by_subj: string },
+  ): Promise<Stored | undefined> {
     try {
       const manager = await this.#streams.manager();
-      const found = await manager.streams.getMessage(stream, { last_by_subj: subject });
+      const found = await manager.streams.getMessage(stream, query);
       if (found === null) return undefined;
       return { seq: found.seq, subject: found.subject, data: found.data, headers: found.header };
     } catch (error) {
       if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return undefined;
-      throw new BrokerUnavailable(`looking up ${subject}: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
     }
   }
 

@@ -57,7 +57,10 @@ export class JetStreamOperatorLog implements OperatorLog {
     for (const letter of await this.#directory.deadLetters(depth, query.service)) {
       if (letter.action.delivery === undefined) add(deadListing(letter));
     }
-    for (const service of await this.#directory.services('actions')) {
+    for (const service of new Set([
+      ...(await this.#directory.services('actions')),
+      ...(await this.#directory.services('ordered')),
+    ])) {
       if (query.service !== undefined && query.service !== service) continue;
       const actions = await this.#directory.openCalls(service, depth);
       for (const listing of await this.#openListings(service, actions)) add(listing);
@@ -116,7 +119,9 @@ export class JetStreamOperatorLog implements OperatorLog {
         ? `the answer of ${action.service}`
         : backingOff
           ? 'its next attempt'
-          : `a sidecar of ${action.service} with a free slot and a service that is up`;
+          : (await this.#directory.isQueued(action))
+            ? 'the calls before it with the same order key'
+            : `a sidecar of ${action.service} with a free slot and a service that is up`;
     return { ...listing!, history, waitingFor, ...(backingOff && { notBefore }) };
   }
 

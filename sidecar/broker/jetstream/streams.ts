@@ -51,6 +51,18 @@ export class Streams {
     };
   }
 
+  /** Nobody consumes it: what waits here is moved to the actions when its turn comes (see order-queue.ts). */
+  ordered(callee: string): StreamSpec {
+    const { ns } = this.#subjects;
+    return {
+      name: this.#subjects.orderedStream(callee),
+      subjects: [`${ns}.ord.${callee}.>`],
+      retention: 'limits',
+      discard: 'new',
+      republish: { src: `${ns}.ord.${callee}.>`, dest: `${ns}.rto.${callee}.>`, headers_only: true },
+    };
+  }
+
   responses(caller: string): StreamSpec {
     const { ns } = this.#subjects;
     return {

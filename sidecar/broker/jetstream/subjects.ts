@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { SubscriptionName } from '../../model/broadcast.ts';
 import { readCallId } from '../../model/call-id.ts';
 
@@ -10,6 +11,7 @@ import { readCallId } from '../../model/call-id.ts';
  * | stream | subjects | holds |
  * |---|---|---|
  * | `<ns>_actions_<callee>` | `<ns>.act.<callee>.<caller>.<id>` | open calls |
+ * | `<ns>_ordered_<callee>` | `<ns>.ord.<callee>.<order>.<caller>.<id>` | open calls with an order key, in their order |
  * | `<ns>_responses_<caller>` | `<ns>.res.<caller>.<instance>.<id>` | answers of calls without a key |
  * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `….had.<id>.<round>`, `….now.<key>` | answers of keyed calls; which were delivered; calls that contents stand for |
  * | `<ns>_attempts_<callee>` | `<ns>.att.<callee>.<id>.<round>` | progress of calls that must outlive a process |
@@ -18,8 +20,8 @@ import { readCallId } from '../../model/call-id.ts';
  * | `<ns>_deliveries` | `<ns>.dlv.<service>.<subscription>.<id>.<round>` | progress of deliveries that must outlive a process |
  * | `<ns>_redeliveries` | `<ns>.again.<service>.<subscription>.<id>` | dead letters of subscriptions that are replayed |
  *
- * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.ctl.<callee>` asks the
- * callee's sidecars what they hold.
+ * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.rto.…` the headers of each
+ * ordered call; `<ns>.ctl.<callee>` asks the callee's sidecars what they hold.
  */
 export class Subjects {
   readonly ns: string;
@@ -30,6 +32,9 @@ export class Subjects {
 
   actionStream(callee: string): string {
     return `${this.ns}_actions_${callee}`;
+  }
+  orderedStream(callee: string): string {
+    return `${this.ns}_ordered_${callee}`;
   }
   responseStream(caller: string): string {
     return `${this.ns}_responses_${caller}`;
@@ -45,16 +50,41 @@ export class Subjects {
   }
 
   /** The service in the name of a per-service stream, and what the stream holds; undefined for foreign streams. */
-  readStream(name: string): { kind: 'actions' | 'responses' | 'keyed' | 'attempts'; service: string } | undefined {
-    const match = /^(actions|responses|keyed|attempts)_([a-z][a-z0-9-]*)$/.exec(
+  readStream(name: string): { kind: StreamKind; service: string } | undefined {
+    const match = /^(actions|ordered|responses|keyed|attempts)_([a-z][a-z0-9-]*)$/.exec(
       name.startsWith(`${this.ns}_`) ? name.slice(this.ns.length + 1) : '',
     );
     if (match === null) return undefined;
-    return { kind: match[1] as 'actions' | 'responses' | 'keyed' | 'attempts', service: match[2]! };
+    return { kind: match[1] as StreamKind, service: match[2]! };
   }
 
   action(callee: string, caller: string, id: string): string {
     return `${this.ns}.act.${callee}.${caller}.${id}`;
+  }
+
+  /** Where a call with an order key waits for its turn. */
+  ordered(callee: string, orderKey: string, caller: string, id: string): string {
+    return this.orderedAt(callee, orderToken(orderKey), caller, id);
+  }
+
+  /** The same place, for the token of an order key. */
+  orderedAt(callee: string, order: string, caller: string, id: string): string {
+    return `${this.ns}.ord.${callee}.${order}.${caller}.${id}`;
+  }
+
+  /** The same place, where the order key is not known; a pattern. */
+  orderedAnywhere(callee: string, caller: string, id: string): string {
+    return `${this.ns}.ord.${callee}.*.${caller}.${id}`;
+  }
+
+  /** All calls with one order key; a pattern. */
+  queue(callee: string, order: string): string {
+    return `${this.ns}.ord.${callee}.${order}.*.*`;
+  }
+
+  /** Where ordered calls are announced once they are stored; a pattern. */
+  queued(callee: string): string {
+    return `${this.ns}.rto.${callee}.*.*.*`;
   }
 
   /** Where the response event of a call is stored. */
@@ -137,4 +167,20 @@ export class Subjects {
   control(callee: string): string {
     return `${this.ns}.ctl.${callee}`;
   }
+}
+
+type StreamKind = 'actions' | 'ordered' | 'responses' | 'keyed' | 'attempts';
+
+/**
+ * An order key as a token of a subject. A key is whatever a caller sends, so it is its digest that stands there: two keys with one
+ * digest would share a queue, which harms nobody.
+ */
+export function orderToken(orderKey: string): string {
+  return createHash('sha256').update(orderKey).digest('hex').slice(0, 24);
+}
+
+/** What the subject of an ordered call, or of its announcement, says. */
+export function readOrdered(subject: string): { order: string; caller: string; id: string } {
+  const [order = '', caller = '', id = ''] = subject.split('.').slice(-3);
+  return { order, caller, id };
 }

@@ -20,6 +20,7 @@ import { header, recordHeaders } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
 import { ForgottenActions } from './forgotten.ts';
 import { Inspection } from './inspection.ts';
+import { OrderWatch } from './order-watch.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
 import { RecentKeys } from './recent.ts';
@@ -42,6 +43,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #options: TakeOptions;
   readonly #pull: Pull;
   readonly #overdue: OverdueWatch;
+  readonly #order: OrderWatch;
   readonly #cleaner: RecordCleaner;
   readonly #forgotten: ForgottenActions;
   readonly #colleagues: Colleagues;
@@ -83,7 +85,8 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     // Taking starts paused, and deadlines pass from the first moment on.
     this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
-    this.#forgotten = new ForgottenActions(context, service, CONSUMER);
+    this.#order = new OrderWatch(context, service);
+    this.#forgotten = new ForgottenActions(context, service, CONSUMER, (action) => this.#order.leave(action));
     this.#colleagues = new Colleagues(context, service);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
@@ -164,7 +167,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       atHand.redelivered(reply, delivery.deliveries);
       this.acknowledge(reply, ackBody.working);
     } else if (this.#settled.has(key)) {
-      this.acknowledge(reply, ackBody.ack);
+      this.#order.settle(action, () => this.acknowledge(reply, ackBody.ack));
     } else if (this.#hasPast(msg, delivery, action)) {
       const inspection = new Inspection(reply, delivery.deliveries);
       this.#inspections.set(key, inspection);
@@ -203,6 +206,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       const ended = response === undefined ? undefined : decodeResponse(response.data);
       if (ended !== undefined && endsRound(ended, round)) {
         if (action.callback !== undefined) await ensureCallback(this.#context, action, ended);
+        await this.#order.leave(action);
         this.#settled.add(keyOf(action));
         this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);
@@ -303,6 +307,10 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     }
   }
 
+  leaveOrder(action: ActionEvent): Promise<void> {
+    return this.#order.leave(action);
+  }
+
   acknowledge(reply: string, body: string): void {
     // Without a connection the delivery times out and comes again; what is settled is then recognised.
     this.#context.connection.send(reply, body);
@@ -368,9 +376,11 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     } catch (error) {
       throw new BrokerUnavailable(`backlog of ${this.#service}: ${(error as Error).message}`, { cause: error });
     }
-    if (state.messages === 0) return { waiting: 0 };
+    // The first of each order key is among the actions.
+    const waiting = state.messages + this.#order.waiting;
+    if (state.messages === 0) return { waiting };
     const oldest = await lookup.at(stream, state.first_seq, true);
-    return { waiting: state.messages, ...(oldest !== undefined && { oldest: decodeAction(oldest.data).acceptedAt }) };
+    return { waiting, ...(oldest !== undefined && { oldest: decodeAction(oldest.data).acceptedAt }) };
   }
 
   async stop(): Promise<void> {
@@ -387,6 +397,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#stopped = true;
     clearInterval(this.#extension);
     this.#overdue.stop();
+    this.#order.close();
     this.#cleaner.close();
     this.#forgotten.close();
     this.#pull.close();

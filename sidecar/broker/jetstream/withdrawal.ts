@@ -1,13 +1,15 @@
 import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { conclude, noProgress, type ActionEvent, type Progress } from '../../model/call.ts';
-import { decodeAction, decodeProgress } from '../../model/codec.ts';
+import { decodeProgress } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
 import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
+import { advance, findAction, leave, type Whereabouts } from './order-queue.ts';
 import { storeResponse } from './settlement.ts';
 import { isApiError } from './streams.ts';
+import { orderToken } from './subjects.ts';
 
 export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
 
@@ -21,7 +23,7 @@ export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
  */
 export async function withdraw(
   context: Context,
-  calls: readonly { callee: string; caller: string; id: string }[],
+  calls: readonly Whereabouts[],
   outcome: 'cancelled' | 'deadline-exceeded',
 ): Promise<Map<string, Withdrawn>> {
   const results = new Map<string, Withdrawn>();
@@ -42,28 +44,33 @@ export async function withdraw(
 
 async function withdrawOne(
   context: Context,
-  { callee, caller, id }: { callee: string; caller: string; id: string },
+  call: Whereabouts,
   outcome: 'cancelled' | 'deadline-exceeded',
   held: boolean,
 ): Promise<Withdrawn> {
   const { lookup, subjects } = context;
-  const stream = subjects.actionStream(callee);
-  const stored = await lookup.last(stream, subjects.action(callee, caller, id));
-  if (stored === undefined) return 'unknown';
-  const action = decodeAction(stored.data);
+  const found = await findAction(context, call);
+  if (found === undefined) return 'unknown';
+  const { action, seq } = found;
+  const { callee } = call;
   const progress = await readProgress(context, action);
   if (progress?.started !== undefined) return 'started';
   if (outcome === 'cancelled') {
     if ((progress?.attempts.length ?? 0) > 0 || action.earlier.length > 0) return 'started';
     // Starts of idempotent calls are not recorded. One that was delivered, is in nobody's hands, and of which nobody said
     // that nothing was sent, was in the hands of a sidecar that died.
-    if (action.idempotent && progress === undefined && !held && (await wasDelivered(context, callee, stored.seq)))
-      return 'started';
+    const mayHide = action.idempotent && progress === undefined && !held && seq !== undefined;
+    if (mayHide && (await wasDelivered(context, callee, seq))) return 'started';
   }
   const response = conclude(action, progress ?? noProgress, outcome, Date.now());
   const winner = await storeResponse(context, action, response);
   if (action.callback !== undefined) await ensureCallback(context, action, winner === 'ours' ? response : undefined);
-  await lookup.remove(stream, stored.seq);
+  await leave(context, action);
+  if (seq !== undefined) {
+    // Before the action is gone: who dies in between leaves the rest to its next delivery.
+    if (action.orderKey !== undefined) await advance(context, callee, orderToken(action.orderKey));
+    await lookup.remove(subjects.actionStream(callee), seq);
+  }
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }
 

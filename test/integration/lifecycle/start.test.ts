@@ -114,9 +114,9 @@ describe('a start that cannot be', () => {
     const { code, stderr } = await failing({
       service: 'orders',
       broker: 'nats://127.0.0.1:1',
-      outbound: { routes: [{ ...route, orderBy: 'header:x-customer' }] },
+      outbound: { routes: [{ ...route, mode: 'observe' }] },
     });
     expect(code).toBe(2);
-    expect(stderr).toContain('outbound.routes.charge: orderBy is not available in this version yet');
+    expect(stderr).toContain('outbound.routes.charge: mode: observe is not available in this version yet');
   });
 });

@@ -51,7 +51,6 @@ describe('what this version cannot carry out yet', () => {
   test.each([
     ['mode: broadcast', route('      mode: broadcast'), 'outbound.routes.charge: mode: broadcast'],
     ['mode: observe', route('      mode: observe'), 'outbound.routes.charge: mode: observe'],
-    ['orderBy', route('      orderBy: header:x-customer'), 'outbound.routes.charge: orderBy'],
     ['publishCalls', text.replace(':3000', ':3000\n    publishCalls: true'), 'inbound.orders: publishCalls'],
     [
       'subscriptions',

@@ -15,7 +15,7 @@ import {
   responseHeaders,
 } from '../../../../sidecar/broker/jetstream/envelope.ts';
 import { Streams, type StreamSpec } from '../../../../sidecar/broker/jetstream/streams.ts';
-import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
+import { orderToken, Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
 import type { BroadcastEvent } from '../../../../sidecar/model/broadcast.ts';
 import { conclude, type ActionEvent, type Answer, type AttemptRecord } from '../../../../sidecar/model/call.ts';
 import { keyedCallId, readCallId, serviceHint } from '../../../../sidecar/model/call-id.ts';
@@ -218,12 +218,16 @@ describe('names', () => {
       .replace(id, '<id>')
       .replace(keyedId, '<id>')
       .replace(`.${instance}.`, '.<instance>.')
-      .replace(/\.7$/, '.<round>');
+      .replace(/\.7$/, '.<round>')
+      .replace(orderToken('o'), '<order>')
+      .replace('.*.*.*', '.<order>.<caller>.<id>');
 
   test('of subjects are all documented, and no others', () => {
     expect(names('Subjects').toSorted()).toEqual(
       [
         subjects.action(callee, caller, id),
+        subjects.ordered(callee, 'o', caller, id),
+        subjects.queued(callee),
         subjects.response(caller, id),
         subjects.response(caller, keyedId),
         subjects.delivered(caller, keyedId, 7),
@@ -248,6 +252,7 @@ describe('names', () => {
     const streams = new Streams(new Connection(config, 'x', () => undefined), config, subjects);
     const specs: StreamSpec[] = [
       streams.actions(callee),
+      streams.ordered(callee),
       streams.responses(caller),
       streams.keyed(caller),
       streams.attempts(callee),

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
+import { orderToken, readOrdered, Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
 import { CallIds, contentKey, keyedCallId } from '../../../../sidecar/model/call-id.ts';
 import { topicTest } from '../../../../sidecar/policy/topic.ts';
 import { serviceName } from '../../model/arbitraries.ts';
@@ -45,10 +45,11 @@ function takes(filter: string, subject: string): boolean {
 describe('for all service names, namespaces and ids', () => {
   test('subjects are literal and streams may be called so', () => {
     fc.assert(
-      fc.property(place, ({ ns, callee, caller, id, round: n, key }) => {
+      fc.property(place, fc.string(), ({ ns, callee, caller, id, round: n, key }, orderKey) => {
         const subjects = new Subjects(ns);
         for (const subject of [
           subjects.action(callee, caller, id),
+          subjects.ordered(callee, orderKey, caller, id),
           subjects.response(caller, id),
           subjects.announced(caller, id),
           subjects.delivered(caller, id, n),
@@ -61,6 +62,7 @@ describe('for all service names, namespaces and ids', () => {
         }
         for (const stream of [
           subjects.actionStream(callee),
+          subjects.orderedStream(callee),
           subjects.responseStreamOf(caller, id),
           subjects.attemptStream(callee),
           subjects.deadStream(),
@@ -78,6 +80,7 @@ describe('for all service names, namespaces and ids', () => {
         const subjects = new Subjects(ns);
         const names = {
           actions: subjects.actionStream(service),
+          ordered: subjects.orderedStream(service),
           responses: subjects.responseStream(service),
           keyed: subjects.keyedStream(service),
           attempts: subjects.attemptStream(service),
@@ -137,6 +140,22 @@ test('the filter of a topic pattern lets through all that the pattern wants, and
   );
 });
 
+test('an ordered call is found by its order key, by its id alone, and by what its announcement says', () => {
+  fc.assert(
+    fc.property(place, fc.string(), fc.string(), ({ ns, callee, caller, id }, orderKey, other) => {
+      fc.pre(orderKey !== other);
+      const subjects = new Subjects(ns);
+      const subject = subjects.ordered(callee, orderKey, caller, id);
+      const order = orderToken(orderKey);
+      expect(readOrdered(subject)).toEqual({ order, caller, id });
+      expect(subjects.orderedAt(callee, order, caller, id)).toBe(subject);
+      expect(takes(subjects.queue(callee, order), subject)).toBe(true);
+      expect(takes(subjects.queue(callee, orderToken(other)), subject)).toBe(false);
+      expect(takes(subjects.orderedAnywhere(callee, caller, id), subject)).toBe(true);
+    }),
+  );
+});
+
 test('exactly these: another release, and programs without Holdline, count on them', () => {
   const subjects = new Subjects('holdline');
   const id = '01890a5d-ac96-774b-8cce-b302099a8057';
@@ -144,6 +163,8 @@ test('exactly these: another release, and programs without Holdline, count on th
   const mail = { service: 'mail', subscription: 'on-paid' };
   expect({
     actions: [subjects.actionStream('payments'), subjects.action('payments', 'orders', id)],
+    ordered: [subjects.orderedStream('payments'), subjects.ordered('payments', 'customer 42', 'orders', id)],
+    queued: subjects.queued('payments'),
     responses: [subjects.responseStreamOf('orders', id), subjects.response('orders', id)],
     keyed: [subjects.responseStreamOf('orders', keyed), subjects.response('orders', keyed)],
     delivered: subjects.delivered('orders', keyed, 2),
@@ -159,6 +180,8 @@ test('exactly these: another release, and programs without Holdline, count on th
     consumer: subjects.subscriptionConsumer(mail),
   }).toEqual({
     actions: ['holdline_actions_payments', `holdline.act.payments.orders.${id}`],
+    ordered: ['holdline_ordered_payments', `holdline.ord.payments.44dda82580e671c1379226f9.orders.${id}`],
+    queued: 'holdline.rto.payments.*.*.*',
     responses: ['holdline_responses_orders', `holdline.res.orders.333ac.${id}`],
     keyed: ['holdline_keyed_orders', `holdline.key.orders.res.${keyed}`],
     delivered: `holdline.key.orders.had.${keyed}.2`,
