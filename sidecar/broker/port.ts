@@ -185,6 +185,11 @@ export interface TakeOptions {
   deliver(lease: Lease): void;
   /** Something that the adapter goes on retrying, worth a log line. */
   report(problem: Error): void;
+  /**
+   * Whether each call that was sent to the service and has ended also becomes a broadcast event, stored before the call is
+   * settled; asked at the end of each. Absent: it does not.
+   */
+  publishCalls?(): boolean;
 }
 
 export interface Taking {

@@ -1,5 +1,12 @@
 import { deliveryId } from './call-id.ts';
-import { noDeadline, type ActionEvent, type RawHeaders, type RetryPolicy, type TraceContext } from './call.ts';
+import {
+  noDeadline,
+  type ActionEvent,
+  type RawHeaders,
+  type RetryPolicy,
+  type ToldCall,
+  type TraceContext,
+} from './call.ts';
 
 /**
  * Broadcast events: events with any number of subscribers and no answer.
@@ -25,6 +32,8 @@ export interface BroadcastEvent {
   readonly at: number;
   /** Digest of target, content type and body: what "the same request" means under one key. */
   readonly fingerprint: string;
+  /** The finished call that it tells of; the body is one CloudEvents JSON event then. */
+  readonly call?: ToldCall;
   readonly trace?: TraceContext;
 }
 
@@ -98,7 +107,8 @@ export function deliveryOf(
     route: subscription,
     method: target.method,
     target: target.path,
-    headers: [...event.headers, ...cloudEventHeaders(event)],
+    // In structured mode the attributes are in the body (HTTP binding §3.2).
+    headers: event.call === undefined ? [...event.headers, ...cloudEventHeaders(event)] : event.headers,
     trailers: [],
     body: event.body,
     hasBody: event.hasBody,
@@ -111,7 +121,12 @@ export function deliveryOf(
     fingerprint: event.fingerprint,
     maxBody: maxAnswer,
     earlier: [],
-    delivery: { subscription, event: event.id, topic: event.topic },
+    delivery: {
+      subscription,
+      event: event.id,
+      topic: event.topic,
+      ...(event.call !== undefined && { call: event.call }),
+    },
     ...(event.trace !== undefined && { trace: event.trace }),
   };
 }

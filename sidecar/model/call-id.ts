@@ -100,6 +100,11 @@ export function deliveryId(event: string, service: string, subscription: string)
   return derivedId(service, digest('delivery', event, service, subscription));
 }
 
+/** The id of the broadcast event that tells a round of a call of `service`; see {@link callbackId}. */
+export function callFeedId(service: string, callId: string, round: number, outcome: string): string {
+  return derivedId(service, digest('call', callId, String(round), outcome));
+}
+
 function derivedId(service: string, from: Buffer): string {
   const hex = from.toString('hex');
   const variant = (0x8 | (Number.parseInt(hex[12]!, 16) & 0x3)).toString(16);

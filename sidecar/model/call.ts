@@ -81,6 +81,16 @@ export interface DeliveryFacts {
   /** The event's id. */
   readonly event: string;
   readonly topic: string;
+  /** The finished call that the event tells of. */
+  readonly call?: ToldCall;
+}
+
+/** What subscriptions to finished calls choose by. */
+export interface ToldCall {
+  readonly method: string;
+  readonly target: string;
+  /** Of the answer, as `GET` gives it. */
+  readonly status: number;
 }
 
 /** The latest moment that a date can hold: of what may be started at any time, ms since the epoch. */

@@ -166,11 +166,14 @@ export interface StoredProgress {
   readonly progress: Progress;
   /** Deliveries of this round whose end is known. */
   readonly accounted: number;
+  /** Whoever ends the call also publishes it; see `TakeOptions.publishCalls`. */
+  readonly feed?: boolean;
 }
 
 export function encodeProgress(stored: StoredProgress): Uint8Array {
   const { answer, ...rest } = stored.progress;
-  const head = { v: FORMAT_VERSION, accounted: stored.accounted, ...rest };
+  const feed = stored.feed === true ? { feed: true } : undefined;
+  const head = { v: FORMAT_VERSION, accounted: stored.accounted, ...feed, ...rest };
   if (answer === undefined) return frame(head, noBody);
   return frame({ ...head, answer: answerHead(answer) }, answer.body);
 }
@@ -178,7 +181,7 @@ export function encodeProgress(stored: StoredProgress): Uint8Array {
 /** @throws {EventFormatError} */
 export function decodeProgress(bytes: Uint8Array): StoredProgress {
   const { head, body } = unframe(bytes, 'progress');
-  const { v: _, answer, accounted, ...fields } = head;
+  const { v: _, answer, accounted, feed, ...fields } = head;
   const progress = demand(fields, 'progress', ['attempts']) as Progress;
   return {
     progress: {
@@ -186,6 +189,7 @@ export function decodeProgress(bytes: Uint8Array): StoredProgress {
       ...(answer !== undefined && { answer: answerOf(answer, body, 'progress') }),
     },
     accounted: typeof accounted === 'number' ? accounted : 0,
+    ...(feed === true && { feed }),
   };
 }
 

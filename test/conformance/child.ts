@@ -37,7 +37,7 @@ async function open(instance: string): Promise<Broker> {
   return broker;
 }
 
-function takeOne(broker: Broker): Promise<Lease> {
+function takeOne(broker: Broker, publish = false): Promise<Lease> {
   const { promise, resolve } = Promise.withResolvers<Lease>();
   let free = 1;
   const taking = broker.callee('payments').take({
@@ -46,6 +46,7 @@ function takeOne(broker: Broker): Promise<Lease> {
       free = 0;
       resolve(lease);
     },
+    publishCalls: () => publish,
     report: (error) => tell('problem', error.message),
   });
   taking.resume();
@@ -180,7 +181,7 @@ async function prepare(broker: Broker, operation: Operation): Promise<() => Prom
     default:
       break;
   }
-  const lease = await takeOne(broker);
+  const lease = await takeOne(broker, operation.publish);
   const { action, progress } = lease;
   switch (operation.name) {
     case 'start':

@@ -23,5 +23,6 @@ export type Errand =
 export type Operation =
   | { readonly name: 'store'; readonly action: Omit<ActionEvent, 'body'>; readonly body: string }
   | { readonly name: 'claim'; readonly claim: ContentClaim }
-  | { readonly name: 'start' | 'postpone' | 'start-release' | 'finish' | 'finish-dead' }
+  /** `publish`: finished calls are published, too. */
+  | { readonly name: 'start' | 'postpone' | 'start-release' | 'finish' | 'finish-dead'; readonly publish?: boolean }
   | { readonly name: 'withdraw' | 'replay' | 'discard' | 'mark-delivered'; readonly id: string };

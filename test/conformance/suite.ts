@@ -2,6 +2,7 @@ import { describe } from 'vitest';
 import type { Candidate } from './backend.ts';
 import { awaiting } from './concerns/awaiting.ts';
 import { broadcasting } from './concerns/broadcasting.ts';
+import { callFeeds } from './concerns/call-feeds.ts';
 import { callbacks } from './concerns/callbacks.ts';
 import { capacity } from './concerns/capacity.ts';
 import { claiming } from './concerns/claiming.ts';
@@ -36,6 +37,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     withdrawing(candidate);
     deadLetters(candidate);
     callbacks(candidate);
+    callFeeds(candidate);
     listing(candidate);
     overdue(candidate);
     losing(candidate);

@@ -1,6 +1,5 @@
-import type { ActionEvent } from '../../model/call.ts';
+import type { ActionEvent, ResponseEvent } from '../../model/call.ts';
 import { decodeAction, decodeResponse } from '../../model/codec.ts';
-import { ensureCallback } from './callback.ts';
 import type { Context } from './context.ts';
 import { copyHeaders } from './envelope.ts';
 import type { Stored } from './lookup.ts';
@@ -23,14 +22,19 @@ export class ForgottenActions {
   readonly #context: Context;
   readonly #service: string;
   readonly #consumer: string;
-  readonly #over: (action: ActionEvent) => Promise<void>;
+  readonly #over: (action: ActionEvent, response: ResponseEvent) => Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** Sequences that stood below the floor in the last look. */
   #suspects = new Set<number>();
   #looking = false;
 
   /** @param over called for an action whose round has ended, before it is deleted */
-  constructor(context: Context, service: string, consumer: string, over: (action: ActionEvent) => Promise<void>) {
+  constructor(
+    context: Context,
+    service: string,
+    consumer: string,
+    over: (action: ActionEvent, response: ResponseEvent) => Promise<void>,
+  ) {
     this.#context = context;
     this.#service = service;
     this.#consumer = consumer;
@@ -81,8 +85,7 @@ export class ForgottenActions {
     const answered = await lookup.last(subjects.responseStreamOf(caller, id), subjects.response(caller, id));
     const response = answered === undefined ? undefined : decodeResponse(answered.data);
     if (response !== undefined && endsRound(response, round)) {
-      if (action.callback !== undefined) await ensureCallback(this.#context, action, response);
-      await this.#over(action);
+      await this.#over(action, response);
     } else {
       report(new Error(`the broker had forgotten call ${id}; it is stored again`));
       await publisher.publish({

@@ -2,6 +2,7 @@ import { isDeadLetter, type ActionEvent, type Progress, type ResponseEvent } fro
 import { decodeProgress, decodeResponse, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import type { Lease } from '../port.ts';
 import { ensureCallback } from './callback.ts';
+import { ensurePublished } from './call-feed.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
 import { endsRound } from './precedence.ts';
@@ -13,6 +14,8 @@ export const LOOK_AGAIN = 1_000;
 export interface LeaseOwner {
   /** The lease ended; `settled`: the call is finished. */
   ended(lease: JetStreamLease, settled: boolean): void;
+  /** Finished calls are published, too. */
+  readonly publishesCalls: boolean;
   /** Sends an acknowledgement of some kind for a delivery. */
   acknowledge(reply: string, body: Uint8Array | string): void;
   /** This process stood still for so long that others may have its calls, and has not noticed yet. */
@@ -163,6 +166,8 @@ export class JetStreamLease implements Lease {
       await dropDeadLetter(this.#context, this.action);
     if (this.action.callback !== undefined)
       await ensureCallback(this.#context, this.action, winner === 'ours' ? response : undefined);
+    if (this.#owner.publishesCalls)
+      await ensurePublished(this.#context, this.action, winner === 'ours' ? response : undefined);
     if (this.action.orderKey !== undefined) await this.#owner.leaveOrder(this.action);
     this.#end(ackBody.ack, true);
   }
@@ -203,7 +208,7 @@ export class JetStreamLease implements Lease {
     const subject = subjects.progress(service, id, round);
     const ack = await publisher.publish({
       subject,
-      payload: encodeProgress({ progress, accounted }),
+      payload: encodeProgress({ progress, accounted, feed: this.#owner.publishesCalls }),
       headers: recordHeaders(this.#record),
       patience: 'keep',
       ensureStream: async () => void (await streams.ensure(streams.attempts(service))),

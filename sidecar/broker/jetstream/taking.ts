@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Msg } from '@nats-io/transport-node';
-import { noProgress, type ActionEvent } from '../../model/call.ts';
+import { noProgress, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
 import {
   decodeAction,
   decodeProgress,
@@ -11,6 +11,7 @@ import {
 import type { TakeOptions, Taking } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
+import { ensurePublished } from './call-feed.ts';
 import { ACK_WAIT, CONSUMER, consumerConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { Colleagues } from './colleagues.ts';
@@ -86,7 +87,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
     this.#order = new OrderWatch(context, service);
-    this.#forgotten = new ForgottenActions(context, service, CONSUMER, (action) => this.#order.leave(action));
+    this.#forgotten = new ForgottenActions(context, service, CONSUMER, (...ended) => this.#over(...ended));
     this.#colleagues = new Colleagues(context, service);
     this.#stops.push(
       answerControl(connection, subjects, service, (request) => this.#answer(request)),
@@ -205,8 +206,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       );
       const ended = response === undefined ? undefined : decodeResponse(response.data);
       if (ended !== undefined && endsRound(ended, round)) {
-        if (action.callback !== undefined) await ensureCallback(this.#context, action, ended);
-        await this.#order.leave(action);
+        await this.#over(action, ended);
         this.#settled.add(keyOf(action));
         this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);
@@ -253,11 +253,11 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   ): Promise<void> {
     if (action.idempotent) {
       const { publisher, subjects, streams } = this.#context;
-      const { progress, accounted } = stored ?? { progress: noProgress, accounted: 0 };
+      const known = stored ?? { progress: noProgress, accounted: 0 };
       // Where somebody else has changed the record meanwhile, theirs is the newer truth.
       await publisher.publish({
         subject: subjects.progress(this.#service, action.id, action.round),
-        payload: encodeProgress({ progress, accounted: accounted + 1 }),
+        payload: encodeProgress({ ...known, accounted: known.accounted + 1 }),
         headers: recordHeaders(record),
         patience: 'keep',
         ensureStream: async () => void (await streams.ensure(streams.attempts(this.#service))),
@@ -297,6 +297,20 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#inHand.set(key, lease);
     if (this.#resumed && !this.#stopped) this.#options.deliver(lease);
     else lease.release().catch((error: Error) => this.#options.report(error));
+  }
+
+  /**
+   * What has to be done before a call that has its response event is settled. Whoever stored that may have died before it, so
+   * everybody who finds a call so does it.
+   */
+  async #over(action: ActionEvent, response: ResponseEvent): Promise<void> {
+    if (action.callback !== undefined) await ensureCallback(this.#context, action, response);
+    if (this.publishesCalls) await ensurePublished(this.#context, action, response);
+    await this.#order.leave(action);
+  }
+
+  get publishesCalls(): boolean {
+    return this.#options.publishCalls?.() === true;
   }
 
   ended(lease: JetStreamLease, settled: boolean): void {

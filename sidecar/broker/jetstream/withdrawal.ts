@@ -1,8 +1,9 @@
 import { JetStreamApiCodes } from '@nats-io/jetstream';
-import { conclude, noProgress, type ActionEvent, type Progress } from '../../model/call.ts';
-import { decodeProgress } from '../../model/codec.ts';
+import { conclude, noProgress, type ActionEvent } from '../../model/call.ts';
+import { decodeProgress, type StoredProgress } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
+import { ensurePublished } from './call-feed.ts';
 import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
@@ -53,7 +54,8 @@ async function withdrawOne(
   if (found === undefined) return 'unknown';
   const { action, seq } = found;
   const { callee } = call;
-  const progress = await readProgress(context, action);
+  const record = await readProgress(context, action);
+  const progress = record?.progress;
   if (progress?.started !== undefined) return 'started';
   if (outcome === 'cancelled') {
     if ((progress?.attempts.length ?? 0) > 0 || action.earlier.length > 0) return 'started';
@@ -64,7 +66,9 @@ async function withdrawOne(
   }
   const response = conclude(action, progress ?? noProgress, outcome, Date.now());
   const winner = await storeResponse(context, action, response);
-  if (action.callback !== undefined) await ensureCallback(context, action, winner === 'ours' ? response : undefined);
+  const told = winner === 'ours' ? response : undefined;
+  if (action.callback !== undefined) await ensureCallback(context, action, told);
+  if (record?.feed === true) await ensurePublished(context, action, told);
   await leave(context, action);
   if (seq !== undefined) {
     // Before the action is gone: who dies in between leaves the rest to its next delivery.
@@ -74,13 +78,13 @@ async function withdrawOne(
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }
 
-async function readProgress(context: Context, action: ActionEvent): Promise<Progress | undefined> {
+async function readProgress(context: Context, action: ActionEvent): Promise<StoredProgress | undefined> {
   const { lookup, subjects } = context;
   const record = await lookup.last(
     subjects.attemptStream(action.service),
     subjects.progress(action.service, action.id, action.round),
   );
-  return record === undefined ? undefined : decodeProgress(record.data).progress;
+  return record === undefined ? undefined : decodeProgress(record.data);
 }
 
 async function wasDelivered(context: Context, callee: string, seq: number): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { callbackOf } from '../../http/callback.ts';
 import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
 import type { Lease } from '../port.ts';
-import { packAction, packLetter, packProgress, packResponse, unpackProgress } from './packing.ts';
+import { packAction, packCallFeed, packLetter, packProgress, packResponse, unpackProgress } from './packing.ts';
 import type { LeaseName, TakenCall } from './protocol.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -24,10 +24,19 @@ export class SqliteLease implements Lease {
   readonly name: LeaseName;
   readonly #thread: DatabaseThread;
   readonly #owner: LeaseOwner;
+  readonly #publishesCalls: () => boolean;
   readonly #lost = new AbortController();
   #ended = false;
 
-  constructor(thread: DatabaseThread, owner: LeaseOwner, action: ActionEvent, call: TakenCall) {
+  /** @param publishesCalls finished calls are published, too */
+  constructor(
+    thread: DatabaseThread,
+    owner: LeaseOwner,
+    action: ActionEvent,
+    call: TakenCall,
+    publishesCalls: () => boolean = () => false,
+  ) {
+    this.#publishesCalls = publishesCalls;
     this.#thread = thread;
     this.#owner = owner;
     this.action = action;
@@ -57,7 +66,11 @@ export class SqliteLease implements Lease {
   async postpone(progress: Progress, until: number): Promise<void> {
     this.#expectHeld('postpone');
     this.#end();
-    await this.#thread.ask('postpone', { ...this.name, progress: packProgress(progress), until: Math.ceil(until) });
+    await this.#thread.ask('postpone', {
+      ...this.name,
+      progress: packProgress(progress, this.#publishesCalls()),
+      until: Math.ceil(until),
+    });
   }
 
   async release(): Promise<void> {
@@ -74,7 +87,8 @@ export class SqliteLease implements Lease {
       return;
     }
     const callback = callbackOf(this.action, response);
-    const told = callback === undefined ? {} : { callback: packAction(callback) };
+    const feed = this.#publishesCalls() ? packCallFeed(this.action, response) : undefined;
+    const told = { ...(callback && { callback: packAction(callback) }), ...(feed && { feed }) };
     await this.#thread.ask('finish', { ...this.name, ...packResponse(response), ...told });
   }
 

@@ -1,13 +1,13 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { callbackOf } from '../../http/callback.ts';
 import { conclude, factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
-import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/codec.ts';
+import { decodeAction, decodeDeadLetter, decodeProgress, decodeResponse } from '../../model/codec.ts';
 import type { Published } from '../port.ts';
 import { BroadcastTable } from './broadcast-table.ts';
 import { CallTable, queueOf, type CallRow } from './call-table.ts';
 import { ContentTable, type ContentRow } from './content-table.ts';
 import { LetterTable } from './letter-table.ts';
-import { concludeOverdue, packAction, packResponse, unpackProgress } from './packing.ts';
+import { concludeOverdue, packAction, packCallFeed, packResponse, unpackProgress } from './packing.ts';
 import type {
   Commands,
   FindResult,
@@ -136,6 +136,7 @@ export class Ledger {
     this.responses.put(args, this.#expiry(args.keyed, isDeadLetter(args.outcome), now));
     if (open !== undefined) this.calls.remove(open);
     if (args.callback !== undefined) this.store(args.callback, now);
+    if (args.feed !== undefined) this.publish(args.feed, now);
     return 'stored';
   }
 
@@ -231,9 +232,13 @@ export class Ledger {
     const letter = isDeadLetter(response.outcome);
     if (letter) this.#writeLetter(action, response, now);
     this.responses.put(packResponse(response), this.#expiry(action.keyed, letter, now));
+    const progress = this.calls.progress(call.seq);
     this.calls.remove(call);
     const callback = callbackOf(action, response);
     if (callback !== undefined) this.store(packAction(callback), now);
+    if (progress === undefined || decodeProgress(progress).feed !== true) return;
+    const feed = packCallFeed(action, response);
+    if (feed !== undefined) this.publish(feed, now);
   }
 
   #writeLetter(action: ActionEvent, response: ResponseEvent, now: number): void {

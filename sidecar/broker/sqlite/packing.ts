@@ -1,3 +1,4 @@
+import { callFeedOf } from '../../http/call-feed.ts';
 import type { BroadcastEvent } from '../../model/broadcast.ts';
 import {
   conclude,
@@ -16,6 +17,9 @@ import {
   encodeResponse,
 } from '../../model/codec.ts';
 import type { FinishArgs, PublishArgs, StoreArgs } from './protocol.ts';
+
+/** Bodies that make the event of a finished call larger than this are left out of it, bytes. */
+const largestFeed = 64 * 1024 * 1024;
 
 /** An action event as its columns and bytes. */
 export function packAction(action: ActionEvent): StoreArgs {
@@ -57,11 +61,20 @@ export function packLetter(action: ActionEvent, response: ResponseEvent): { lett
   return { letter: own(encodeDeadLetter(letter)) };
 }
 
-/** The bytes to keep of `progress`; null where there is nothing to remember but the moment. */
-export function packProgress(progress: Progress): Uint8Array | null {
+/** The broadcast event that a finished call becomes. */
+export function packCallFeed(action: ActionEvent, response: ResponseEvent): PublishArgs | undefined {
+  const event = callFeedOf(action, response, largestFeed);
+  return event === undefined ? undefined : packBroadcast(event);
+}
+
+/**
+ * The bytes to keep of `progress`; null where there is nothing to remember but the moment.
+ * @param feed whoever ends the call also publishes it
+ */
+export function packProgress(progress: Progress, feed: boolean): Uint8Array | null {
   if (progress.attempts.length === 0 && progress.answer === undefined) return null;
   const { started: _, notBefore: __, ...kept } = progress;
-  return own(encodeProgress({ progress: kept, accounted: 0 }));
+  return own(encodeProgress({ progress: kept, accounted: 0, feed }));
 }
 
 /** What is stored about the progress of a round, put together. */

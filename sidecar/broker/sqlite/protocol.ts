@@ -61,6 +61,8 @@ export interface FinishArgs {
   readonly finishedAt: number;
   /** Stored with it: the call that tells the caller's service. */
   readonly callback?: StoreArgs;
+  /** Published with it. */
+  readonly feed?: PublishArgs;
   readonly event: Uint8Array;
 }
 

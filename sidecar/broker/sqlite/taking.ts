@@ -27,6 +27,7 @@ export class SqliteTaking implements Taking {
   readonly #options: TakeOptions;
   readonly #owner: LeaseOwner;
   readonly #decode: (event: Uint8Array) => ActionEvent;
+  readonly #publishesCalls = () => this.#options.publishCalls?.() === true;
   #received = 0;
   #state: 'paused' | 'running' | 'stopped' = 'paused';
 
@@ -97,7 +98,7 @@ export class SqliteTaking implements Taking {
         .catch((error: Error) => this.#options.report(error));
       return;
     }
-    const lease = new SqliteLease(this.#thread, this.#owner, action, call);
+    const lease = new SqliteLease(this.#thread, this.#owner, action, call, this.#publishesCalls);
     // It was on its way when the taking was paused.
     if (this.#state === 'running') this.#options.deliver(lease);
     else lease.release().catch((error: Error) => this.#options.report(error));

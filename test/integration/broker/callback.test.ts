@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Lease } from '../../../sidecar/broker/port.ts';
 import { conclude, type ActionEvent } from '../../../sidecar/model/call.ts';
 import { encodeAction, encodeResponse } from '../../../sidecar/model/codec.ts';
 import { Subjects } from '../../../sidecar/broker/jetstream/subjects.ts';
@@ -44,18 +45,27 @@ async function settled(stream: string): Promise<void> {
   await eventually(async () => expect(await onlooker.messages(stream)).toBe(0), { what: `${stream} to be empty` });
 }
 
-test('who stored the response died before the callback: the next one to look stores it, and settles the call', async () => {
+test('who stored the response died before anybody was told: the next one to look tells it, and settles the call', async () => {
   const action = await store();
   const answer = { status: 201, reason: 'Created', headers: [], trailers: [], body: Buffer.from('from the dead') };
-  const response = conclude(action, { attempts: [], answer }, 'answered', Date.now());
+  const attempts = [{ attempt: 1, evidence: 'answered', status: 201, instance: 'dead' } as const];
+  const response = conclude(action, { attempts, answer }, 'answered', Date.now());
   await onlooker.nc.request(subjects.response('orders', action.id), encodeResponse(response));
   await using payments = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
-  const hands = new Hands(payments.broker);
+  const leases: Lease[] = [];
+  const taking = payments.broker.callee('payments').take({
+    free: () => 1,
+    deliver: (lease) => leases.push(lease),
+    report: () => undefined,
+    publishCalls: () => true,
+  });
+  taking.resume();
   const lease = await new Hands(orders.broker, { service: 'orders' }).next('the callback');
   expect(lease.action).toMatchObject({ target: '/charge-done', answerTo: { id: action.id, status: 201 } });
   expect(Buffer.from(lease.action.body).toString()).toBe('from the dead');
   await settled('holdline_actions_payments');
-  expect(hands.leases).toEqual([]);
+  expect(leases).toEqual([]);
+  expect(await onlooker.messages('holdline_broadcasts')).toBe(1);
   await lease.finish(answered(lease));
 });
 

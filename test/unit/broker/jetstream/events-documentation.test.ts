@@ -122,6 +122,7 @@ const broadcast: Required<BroadcastEvent> = {
   hasBody: true,
   at: 1,
   fingerprint: 'f',
+  call: { method: 'POST', target: '/charges', status: 201 },
   trace,
 };
 
@@ -129,7 +130,7 @@ const events = [
   { title: 'Broadcast head', bytes: encodeBroadcast(broadcast), decode: decodeBroadcast },
   { title: 'Action head', bytes: encodeAction(action), decode: decodeAction },
   { title: 'Response head', bytes: encodeResponse(response), decode: decodeResponse },
-  { title: 'Progress head', bytes: encodeProgress({ progress, accounted: 1 }), decode: decodeProgress },
+  { title: 'Progress head', bytes: encodeProgress({ progress, accounted: 1, feed: true }), decode: decodeProgress },
   { title: 'Dead letter head', bytes: encodeDeadLetter(letter), decode: decodeDeadLetter },
 ];
 
@@ -175,6 +176,7 @@ describe('what is inside the heads', () => {
     ['Retry', retry],
     ['Trace', trace],
     ['Callbacks', { ...action.callback, ...action.answerTo }],
+    ['Call feeds', broadcast.call],
     ['Progress head', progress.started],
   ])('%s', (title, fields) => {
     const documented = named(title);

@@ -13,7 +13,7 @@ const action = anAction({ id: 'id', earlier: [anAttempt(1, 'retry-status')] });
 test('progress comes back as it went, without what is stored beside it', () => {
   const progress = { attempts: [anAttempt(1, 'retry-status')], answer: anAnswer('busy', { status: 503 }) };
   const started = { attempt: 2, at: 5, instance: 'x' };
-  const packed = packProgress({ ...progress, started, notBefore: 7 });
+  const packed = packProgress({ ...progress, started, notBefore: 7 }, false);
   expect(plain(unpackProgress({ progress: packed ?? undefined }))).toEqual(plain(progress));
   expect(plain(unpackProgress({ progress: packed ?? undefined, started: JSON.stringify(started) }))).toEqual(
     plain({ ...progress, started }),
@@ -21,7 +21,7 @@ test('progress comes back as it went, without what is stored beside it', () => {
 });
 
 test('progress that says nothing takes no room', () => {
-  expect(packProgress({ attempts: [], notBefore: 7 })).toBeNull();
+  expect(packProgress({ attempts: [], notBefore: 7 }, false)).toBeNull();
   expect(unpackProgress({})).toEqual({ attempts: [] });
 });
 
