@@ -51,6 +51,8 @@ export interface Target {
   readonly kind: TargetKind;
   /** Targets that must be well while this one is hit, such as the process behind a link. */
   readonly involves?: readonly string[];
+  /** After a fault it is left alone for this long, ms. */
+  readonly recovery?: number;
 }
 
 /** One fault of a schedule; times in ms from its beginning. */
@@ -65,8 +67,8 @@ export interface Fault {
 
 /** What is drawn more often than once: crashes are what a promise is for. */
 const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2, leader: 2 };
-/** After a fault its target is left alone for this long, ms. */
-const recovery = 1_500;
+/** After a fault its target is left alone for this long where it does not say otherwise, ms. */
+const usualRecovery = 1_500;
 /** A rolling restart takes about this long, ms; it cannot be known before. */
 const rollingTakes = 12_000;
 /** A clock jumps by up to this in either direction, ms. */
@@ -101,7 +103,7 @@ export function schedule(seed: string, names: readonly FaultName[], targets: rea
       ![target.name, ...(target.involves ?? [])].some((name) => (busyUntil.get(name) ?? 0) > at);
     if (loss && at > span / 2 && free(loss)) {
       plan.push({ name: 'lost', target: loss.name, at: Math.round(at), lasts: 0 });
-      busyUntil.set(loss.name, at + recovery);
+      busyUntil.set(loss.name, at + (loss.recovery ?? usualRecovery));
       loss = undefined;
       continue;
     }
@@ -110,7 +112,7 @@ export function schedule(seed: string, names: readonly FaultName[], targets: rea
       const target = dice.pick(candidates);
       const lasts = Math.min(Math.round(length(name, dice, span)), Math.max(0, Math.round(span - at)));
       if (!free(target)) continue;
-      const over = at + (name === 'rolling' ? rollingTakes : lasts) + recovery;
+      const over = at + (name === 'rolling' ? rollingTakes : lasts) + (target.recovery ?? usualRecovery);
       for (const other of [target.name, ...(target.involves ?? [])]) busyUntil.set(other, over);
       const by = name === 'clock' ? { by: Math.round(dice.between(-furthestJump, furthestJump)) } : {};
       plan.push({ name, target: target.name, at: Math.round(at), lasts, ...by });

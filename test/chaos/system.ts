@@ -14,6 +14,8 @@ import type { Behaviour } from './service.ts';
 import { routes } from './workload.ts';
 
 const entryPoint = join(import.meta.dirname, '../../sidecar/main.ts');
+/** What a cluster gets for its elections between two faults, ms; without it there would be hardly any work to judge. */
+const electionTime = 8_000;
 /** The services with sidecars of their own: a side each. */
 const sides = ['orders', 'payments'];
 const program = (name: string) => join(import.meta.dirname, name);
@@ -90,9 +92,9 @@ export class System {
     for (const { name } of this.callers) targets.push({ name, kind: 'caller' });
     const { servers, leading, lock, fill } = this.broker;
     // One node at a time, so that a cluster loses its quorum only by the loss of a node and what comes after it.
-    const whole = leading ? { involves: ['cluster'] } : {};
+    const whole = leading ? { involves: ['cluster'], recovery: electionTime } : {};
     for (const { name } of servers) targets.push({ name, kind: 'broker', ...whole });
-    if (leading) targets.push({ name: 'cluster', kind: 'cluster' });
+    if (leading) targets.push({ name: 'cluster', kind: 'cluster', recovery: electionTime });
     if (lock) targets.push({ name: 'database', kind: 'database' });
     if (fill) targets.push({ name: 'disk', kind: 'disk', involves: servers.map(({ name }) => name) });
     targets.push({ name: 'sidecars', kind: 'fleet', involves: [...this.sidecars.keys()] });
