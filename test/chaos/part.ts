@@ -81,9 +81,9 @@ export class Part implements Victim {
     this.#process?.resume();
   }
 
-  /** Asks a running process to read its configuration again. */
+  /** Asks it to read its configuration again. One that is still starting reads it anyway, and SIGHUP would end it. */
   reload(): void {
-    this.#process?.signal('SIGHUP');
+    if (this.#process && /"msg":"started"/.test(this.#process.logs)) this.#process.signal('SIGHUP');
   }
 
   /** Resolves when it answers its health check. @throws Error when it does not within `timeoutMs` */
