@@ -1,6 +1,8 @@
-import type { Broker, Taking } from '../broker/port.ts';
+import type { Broker, CallerLog, Taking } from '../broker/port.ts';
 import type { InboundConfig } from '../config/config.ts';
 import { trouble } from '../telemetry/channels.ts';
+import { readCallId } from '../model/call-id.ts';
+import { endsWithDelivery } from '../policy/idempotency.ts';
 import { Connections } from './connections.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { Replayer, type Course } from './replayer.ts';
@@ -81,6 +83,9 @@ export function createInbound({ config, instance, broker }: InboundOptions): Inb
     gate,
     maxInlineBody: () => broker.maxInlineBody,
     more: () => taking?.more(),
+    told: (id) => {
+      if (readCallId(id).keyed) rememberDelivery(broker.caller(service), id).catch(report);
+    },
   });
 
   function start(): void {
@@ -155,4 +160,12 @@ async function within(work: Promise<unknown>, limitMs: number): Promise<void> {
   const timer = setTimeout(over.resolve, limitMs);
   await Promise.race([work, over.promise]);
   clearTimeout(timer);
+}
+
+/** A callback that was taken is a delivery: what the service asks for next with the same content is another call. */
+async function rememberDelivery(log: CallerLog, id: string): Promise<void> {
+  const found = await log.find(id);
+  if (found?.kind !== 'finished') return;
+  const { call, outcome } = found.response;
+  if (endsWithDelivery(outcome)) log.markDelivered(id, call.round);
 }

@@ -62,6 +62,8 @@ export interface ReplayerOptions {
   maxInlineBody(): number;
   /** Slots became free. */
   more(): void;
+  /** The service has taken the answer of the call `id`, which it had made itself. */
+  told(id: string): void;
 }
 
 /**
@@ -278,6 +280,7 @@ export class Replayer {
     const response = conclude(action, progress, outcome, Date.now());
     const since = performance.now();
     await lease.finish(response);
+    if (outcome === 'answered' && action.answerTo !== undefined) this.#options.told(action.answerTo.id);
     if (callFinished.hasSubscribers) {
       const status = progress.answer?.status;
       const attempts = response.attempts.length;

@@ -157,6 +157,27 @@ describe('the next round of a call', () => {
   });
 });
 
+test('a delivery whose mark the broker does not take yet is known here at once, and elsewhere once it is stored', async () => {
+  const id = keyedCallId({ caller: 'orders', service: 'payments', method: 'POST', path: '/charges', key: 'k' });
+  const log = caller.broker.caller('orders');
+  await using other = await openBroker(server.url, { instance: 'orders-2' });
+  await log.store(sampleAction(id, { keyed: true }));
+  const lease = await new Hands(callee.broker).next();
+  await lease.finish(answered(lease));
+  const keyed = 'holdline_keyed_orders';
+  const { config } = await onlooker.manager.streams.info(keyed);
+  await onlooker.manager.streams.update(keyed, { ...config, max_msgs: 1, discard: 'new' });
+  log.markDelivered(id, 1);
+  await eventually(() => expect(caller.problems.map(String).join()).toContain(`had.${id}`), { what: 'the refusal' });
+  expect(await log.find(id)).toMatchObject({ kind: 'finished', delivered: true });
+  expect(await other.broker.caller('orders').find(id)).toMatchObject({ kind: 'finished', delivered: false });
+  await onlooker.manager.streams.update(keyed, { ...config, max_msgs: -1 });
+  await eventually(
+    async () => expect(await other.broker.caller('orders').find(id)).toMatchObject({ delivered: true }),
+    { what: 'the mark' },
+  );
+});
+
 test('a retention shorter than the time in which the server knows duplicates is kept', async () => {
   await using brief = await openBroker(server.url, { service: 'brief', retention: { responses: 60_000 } });
   const log = brief.broker.caller('brief');
