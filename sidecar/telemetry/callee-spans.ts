@@ -16,7 +16,7 @@ import {
   deliveryEnded,
   deliveryStarted,
 } from './channels.ts';
-import { callAttributes, messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
+import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
 import { below, traceContextOf } from './span-context.ts';
 import type { SpanIds } from './span-ids.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -43,15 +43,13 @@ interface Delivery {
 export class CalleeSpans {
   readonly #tracer: Tracer;
   readonly #ids: SpanIds;
-  readonly #instance: string;
   readonly #system: string;
   readonly #deliveries = new WeakMap<object, Delivery>();
 
   /** @param system what stores the events, such as `nats` */
-  constructor(tracer: Tracer, ids: SpanIds, instance: string, system: string) {
+  constructor(tracer: Tracer, ids: SpanIds, system: string) {
     this.#tracer = tracer;
     this.#ids = ids;
-    this.#instance = instance;
     this.#system = system;
   }
 
@@ -102,7 +100,7 @@ export class CalleeSpans {
     bodyBytes: number,
     context: TraceContext | undefined,
   ): void {
-    const { service, id, round } = call;
+    const { service, id, round, caller, route } = call;
     const startedAt = Date.now();
     const parent = below(context);
     const process = this.#tracer.startSpan(
@@ -112,11 +110,10 @@ export class CalleeSpans {
         startTime: startedAt,
         attributes: {
           ...messagingAttributes(this.#system, { name: 'process', type: 'process' }, service, id),
-          'messaging.consumer.group.name': service,
-          'messaging.client.id': this.#instance,
           'messaging.message.body.size': bodyBytes,
-          ...callAttributes(call),
-          'holdline.call.round': round,
+          'holdline.call.caller': caller,
+          'holdline.call.route': route,
+          ...(round > 1 && { 'holdline.call.round': round }),
         },
       },
       parent,
@@ -124,8 +121,8 @@ export class CalleeSpans {
     const within = trace.setSpan(ROOT_CONTEXT, process);
     this.#deliveries.set(delivery, { process, within, startedAt, attempt: undefined });
     const since = waitingSince(call, progress);
-    const waited = { startTime: Math.min(since, startedAt), attributes: { 'messaging.system': this.#system } };
-    this.#tracer.startSpan('wait', waited, context === undefined ? within : parent).end(startedAt);
+    const startTime = Math.min(since, startedAt);
+    this.#tracer.startSpan('wait', { startTime }, context === undefined ? within : parent).end(startedAt);
   }
 
   #attempt(starting: AttemptStarting): void {
@@ -167,7 +164,7 @@ function waitingSince({ acceptedAt }: CallFacts, { attempts, started }: Progress
 function attemptAttributes(call: CallFacts, attempt: number) {
   return {
     ...methodAttributes(call.method),
-    ...callAttributes(call),
+    'holdline.call.id': call.id,
     'holdline.attempt': attempt,
     ...(attempt > 1 && { 'http.request.resend_count': attempt - 1 }),
   };
@@ -184,7 +181,8 @@ function addressed({ host, port, secure, prefix }: AttemptStarting['to'], target
 }
 
 function endAttempt(span: Span, { evidence, status, detail, instance }: AttemptRecord, endedAt?: number): void {
-  span.setAttribute('holdline.evidence', evidence).setAttribute('holdline.instance', instance);
+  span.setAttribute('holdline.evidence', evidence);
+  if (evidence === 'sidecar-died') span.setAttribute('holdline.instance', instance);
   if (status !== undefined) span.setAttribute('http.response.status_code', status);
   if (detail !== undefined) span.setAttribute('holdline.detail', detail);
   const failed = evidence !== 'answered' && evidence !== 'retry-status';

@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/api';
 import type { TraceContext } from '../model/call.ts';
 import { callAccepted, callAnswered, callerGone, callStarting, type CallStarting } from './channels.ts';
-import { callAttributes, messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
+import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
 import { below, spanContextOf, traceContextOf } from './span-context.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -35,14 +35,12 @@ interface Request {
  */
 export class CallerSpans {
   readonly #tracer: Tracer;
-  readonly #service: string;
   readonly #system: string;
   readonly #requests = new WeakMap<TraceContext, Request>();
 
   /** @param system what stores the events, such as `nats` */
-  constructor(tracer: Tracer, service: string, system: string) {
+  constructor(tracer: Tracer, system: string) {
     this.#tracer = tracer;
-    this.#service = service;
     this.#system = system;
   }
 
@@ -52,7 +50,7 @@ export class CallerSpans {
       const request = this.#of(context);
       if (request === undefined) return;
       if (follows !== undefined) link(request.server, follows, 'earlier round');
-      request.publish?.setAttribute('holdline.call.round', call.round);
+      if (call.round > 1) request.publish?.setAttribute('holdline.call.round', call.round);
       this.#published(request, mode === 'await');
     });
     to.on(callAnswered, (answered) => {
@@ -94,7 +92,6 @@ export class CallerSpans {
 
   #begin(starting: CallStarting): void {
     const { id, service, route, method, target, host, port, bodyBytes, startedAt, caller } = starting;
-    const call = callAttributes({ id, caller: this.#service, service, route });
     const server = this.#tracer.startSpan(
       `${methodName(method)} ${route}`,
       {
@@ -106,8 +103,9 @@ export class CallerSpans {
           'url.path': pathOf(target),
           'server.address': host,
           'server.port': port,
-          'http.request.body.size': bodyBytes,
-          ...call,
+          'holdline.call.id': id,
+          'holdline.call.service': service,
+          'holdline.call.route': route,
         },
       },
       below(caller),
@@ -120,7 +118,6 @@ export class CallerSpans {
         attributes: {
           ...messagingAttributes(this.#system, { name: 'publish', type: 'send' }, service, id),
           'messaging.message.body.size': bodyBytes,
-          ...call,
         },
       },
       within,

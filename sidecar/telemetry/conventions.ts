@@ -1,9 +1,9 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { CallFacts } from '../model/call.ts';
 
 /**
  * Attributes by the semantic conventions of OpenTelemetry for HTTP and messaging; Holdline's own start with `holdline.`.
- * Never a header, a body, or a query: queries carry tokens.
+ * Never a header, a body, or a query: queries carry tokens. Each attribute costs at every call, so a span says only what its
+ * parent and its resource do not.
  */
 
 /** Methods that may stand in attributes and names as they are (semantic conventions, HTTP); all others are `_OTHER`. */
@@ -42,20 +42,5 @@ export function messagingAttributes(
     'messaging.operation.type': operation.type,
     'messaging.destination.name': destination,
     'messaging.message.id': callId,
-    'messaging.message.conversation_id': callId,
-  };
-}
-
-export function callAttributes({
-  id,
-  caller,
-  service,
-  route,
-}: Pick<CallFacts, 'id' | 'caller' | 'service' | 'route'>): Attributes {
-  return {
-    'holdline.call.id': id,
-    'holdline.call.caller': caller,
-    'holdline.call.service': service,
-    'holdline.call.route': route,
   };
 }

@@ -48,8 +48,8 @@ export class OpenTelemetry implements Telemetry {
     if (env['OTEL_TRACES_EXPORTER'] === 'none') return;
     this.signals.push('traces');
     const tracer = trace.getTracer('holdline', version);
-    new CallerSpans(tracer, service, system).subscribe(this.#subscriptions);
-    new CalleeSpans(tracer, ids, instance, system).subscribe(this.#subscriptions);
+    new CallerSpans(tracer, system).subscribe(this.#subscriptions);
+    new CalleeSpans(tracer, ids, system).subscribe(this.#subscriptions);
   }
 
   async stop(limitMs: number): Promise<void> {

@@ -76,6 +76,13 @@ export async function install(
       const { port, parts } = await sidecars(stack, server.url, options);
       return { port, parts: [...parts, { name: 'nats-server', pid: server.pid }] };
     }
+    case 'jetstream-traced': {
+      const server = stack.use(await startNatsServer());
+      const sink = await startListening(stack, 'collector', 'sink-process.ts');
+      const telemetry = { otlp: `http://127.0.0.1:${sink.port}` };
+      const { port, parts } = await sidecars(stack, server.url, options, { telemetry });
+      return { port, parts: [...parts, { name: 'nats-server', pid: server.pid }, ...sink.parts] };
+    }
     case 'sqlite': {
       const folder = stack.use(await createTempDir('bench-sqlite'));
       return sidecars(stack, `sqlite:${folder.join('holdline.db')}`, options);
@@ -83,10 +90,16 @@ export async function install(
   }
 }
 
-async function sidecars(stack: AsyncDisposableStack, broker: string, options: InstallOptions): Promise<Installed> {
+/** @param more configuration of both */
+async function sidecars(
+  stack: AsyncDisposableStack,
+  broker: string,
+  options: InstallOptions,
+  more: object = {},
+): Promise<Installed> {
   const env = options.profiles && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profiles}` };
   const start = async (config: Parameters<typeof startSidecar>[0]): Promise<SidecarProcess> => {
-    const sidecar = stack.use(await startSidecar({ broker, ...config }, env ? { env } : {}));
+    const sidecar = stack.use(await startSidecar({ broker, ...more, ...config }, env ? { env } : {}));
     // A profile is written at an end in good order only.
     if (options.profiles !== undefined) stack.defer(async () => void (await sidecar.terminate()));
     return sidecar;

@@ -1,5 +1,5 @@
 /** What has to run for a subject. */
-export type Installation = 'direct' | 'proxy-1' | 'proxy-2' | 'nginx-2' | 'jetstream' | 'sqlite';
+export type Installation = 'direct' | 'proxy-1' | 'proxy-2' | 'nginx-2' | 'jetstream' | 'jetstream-traced' | 'sqlite';
 
 /** One way for a call to reach the callee. */
 export interface Subject {
@@ -12,7 +12,7 @@ export interface Subject {
   readonly status: 200 | 202;
   /** Whether the call has to be stored on its way, which its answer shows. */
   readonly durable: boolean;
-  /** The subject that its ratios are taken against: two proxy hops with bodies of the same size. */
+  /** The subject that its ratios are taken against: two proxy hops with bodies of the same size, if it is not named. */
   readonly against: string;
 }
 
@@ -21,7 +21,7 @@ const large = 64 * 1024;
 
 function subject(name: string, is: string, on: Installation, more: Partial<Subject> = {}): Subject {
   const against = more.bodyBytes === large ? 'proxy-2-64k' : 'proxy-2';
-  const durable = on === 'jetstream' || on === 'sqlite';
+  const durable = on === 'jetstream' || on === 'jetstream-traced' || on === 'sqlite';
   return { name, is, on, path: '/plain', bodyBytes: small, keyed: false, status: 200, durable, against, ...more };
 }
 
@@ -43,6 +43,10 @@ export const subjects: readonly Subject[] = [
   subject('body-64k', 'Holdline, JetStream, idempotent POST, 64 KB bodies', 'jetstream', {
     path: '/idempotent',
     bodyBytes: large,
+  }),
+  subject('traced', 'Holdline, JetStream, idempotent POST, every call traced', 'jetstream-traced', {
+    path: '/idempotent',
+    against: 'idempotent',
   }),
   subject('sqlite', 'Holdline, SQLite, idempotent POST', 'sqlite', { path: '/idempotent' }),
 ];
