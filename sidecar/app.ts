@@ -51,6 +51,7 @@ export class App {
     this.#admin = createAdmin(config.admin, {
       health: () => this.health(),
       metrics: () => this.metrics.exposition(),
+      operator: () => this.#broker?.operator,
     });
   }
 

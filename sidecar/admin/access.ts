@@ -34,6 +34,28 @@ export function refuse(request: AccessRequest, token: string | undefined): Refus
   return { status: 401, error: 'Authorization: Bearer with the admin token is required' };
 }
 
+/** What a browser, and a program that knows what it does, say of a request that changes something. */
+export interface ActionRequest {
+  readonly host: string | undefined;
+  readonly origin: string | undefined;
+  readonly contentType: string | undefined;
+  /** `Sec-Fetch-Site`: who caused it, as the browser says. */
+  readonly site: string | undefined;
+}
+
+/**
+ * Decides whether a request may change something. A page of another site can make a browser of this machine send a form
+ * here without asking first, but not one whose content is JSON; and browsers say where a request comes from.
+ */
+export function refuseAction({ host, origin, contentType, site }: ActionRequest): Refusal | undefined {
+  const isJson = contentType?.split(';', 1)[0]!.trim().toLowerCase() === 'application/json';
+  if (!isJson) return { status: 403, error: 'a request that changes something says Content-Type: application/json' };
+  const isForeign = origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`;
+  const isElsewhere = site !== undefined && site !== 'same-origin' && site !== 'none';
+  if (isForeign || isElsewhere) return { status: 403, error: 'a page of another site may not do that' };
+  return undefined;
+}
+
 function isOwnName(host: string): boolean {
   const name = host.replace(/:\d*$/, '').toLowerCase();
   return name === 'localhost' || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0;

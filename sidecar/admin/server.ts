@@ -1,8 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { AdminConfig, ListenAddress } from '../config/config.ts';
-import { refuse } from './access.ts';
+import type { OperatorLog } from '../broker/port.ts';
+import { refuse, refuseAction } from './access.ts';
+import { Api } from './api.ts';
 import type { Health } from './health.ts';
+import { refusal as problem, type Reply } from './reply.ts';
 
 /** The admin listener. */
 export interface Admin {
@@ -22,19 +25,14 @@ export interface Shown {
   health(): Promise<Health>;
   /** What `/metrics` says; must not hang. */
   metrics(): Promise<{ readonly text: string; readonly type: string }>;
-}
-
-interface Reply {
-  readonly status: number;
-  /** Goes as JSON, unless `type` says what it is: then it is text. */
-  readonly body: unknown;
-  readonly type?: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** What is below `/api/`; undefined while there is no broker yet. */
+  operator(): OperatorLog | undefined;
 }
 
 export function createAdmin(config: AdminConfig, shown: Shown): Admin {
   let current = config;
   let server: Server | undefined;
+  const api = new Api(() => shown.operator());
 
   const pages: Readonly<Record<string, () => Promise<Reply>>> = {
     '/live': async () => ({ status: 200, body: { live: true } }),
@@ -49,19 +47,32 @@ export function createAdmin(config: AdminConfig, shown: Shown): Admin {
   };
 
   const answer = async (request: IncomingMessage): Promise<Reply> => {
-    const path = (request.url ?? '/').split('?', 1)[0]!;
+    const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s);
+    const isApi = path.startsWith('/api/');
     const { host, authorization } = request.headers;
     const refusal = refuse({ path, host, authorization }, current.token);
     if (refusal !== undefined) {
       const { status, error } = refusal;
-      return { status, body: { error }, ...(status === 401 && { headers: { 'www-authenticate': 'Bearer' } }) };
+      const reply = isApi ? problem(status, error) : { status, body: { error } };
+      return { ...reply, ...(status === 401 && { headers: { 'www-authenticate': 'Bearer' } }) };
     }
+    if (isApi) return await apiAnswer(request, path, query);
     const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
     if (page === undefined) return { status: 404, body: { error: `there is no ${path} here` } };
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return { status: 405, body: { error: `${path} is read with GET` }, headers: { allow: 'GET, HEAD' } };
     }
     return page();
+  };
+
+  const apiAnswer = async (request: IncomingMessage, path: string, query: string): Promise<Reply> => {
+    const { method = 'GET', headers } = request;
+    if (method !== 'GET' && method !== 'HEAD') {
+      const { host, origin, 'content-type': contentType, 'sec-fetch-site': site } = headers;
+      const refused = refuseAction({ host, origin, contentType, site: Array.isArray(site) ? site[0] : site });
+      if (refused !== undefined) return problem(refused.status, refused.error);
+    }
+    return await api.answer({ method, path: path.slice('/api/'.length), query: new URLSearchParams(query) });
   };
 
   const handle = (request: IncomingMessage, response: ServerResponse) => {

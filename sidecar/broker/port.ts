@@ -8,7 +8,9 @@ import type {
   Outcome,
   Progress,
   ResponseEvent,
+  TraceContext,
 } from '../model/call.ts';
+import type { Topology } from './topology.ts';
 
 /**
  * The broker port: a call log in the words of the contract, not a message bus. Each adapter keeps it by its engine's best
@@ -309,6 +311,8 @@ export interface OperatorLog {
   replay(id: string): Promise<'replayed' | 'unknown'>;
   /** Takes a dead letter off the list for good and frees its key. */
   discard(id: string): Promise<'discarded' | 'unknown'>;
+  /** Who calls whom. @param windowMs rates, errors and latencies are of calls that finished within this time */
+  topology(windowMs: number): Promise<Topology>;
 }
 
 export interface CallQuery {
@@ -332,6 +336,9 @@ export interface CallListing {
 
 export interface CallStory extends CallListing {
   readonly outcome?: Outcome;
+  /** A caller has had the answer (known for keyed calls only). */
+  readonly delivered?: boolean;
+  readonly trace?: TraceContext;
   readonly history: readonly AttemptRecord[];
   /** What the call waits for, in words, where that is known. */
   readonly waitingFor?: string;

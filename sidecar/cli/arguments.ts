@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { NotationError } from '../config/notation.ts';
-import { rate } from '../config/units.ts';
+import { duration, rate } from '../config/units.ts';
 
 /** How many entries a list shows without `--limit`. */
 const defaultLimit = 50;
@@ -12,6 +12,16 @@ export function parseCount(text: string): number {
     throw new InvalidArgumentError('expected a whole number, 1 or more.');
   }
   return count;
+}
+
+/** `15m`, `1h`: as durations in the configuration, in ms. @throws {InvalidArgumentError} */
+export function parseDuration(text: string): number {
+  try {
+    return duration.parse(text);
+  } catch (error) {
+    if (error instanceof NotationError) throw new InvalidArgumentError(`${error.message}.`);
+    throw error;
+  }
 }
 
 /** `10/s`, `30/m`: as rates in the configuration. @throws {InvalidArgumentError} */

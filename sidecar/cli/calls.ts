@@ -4,7 +4,7 @@ import { CommandFailed } from './failure.ts';
 import { isCallId } from '../model/call-id.ts';
 import { withJson, withListOptions } from './arguments.ts';
 import { withBroker, withBrokerOptions, type BrokerOptions } from './broker-access.ts';
-import { callJson, pathOf, storyJson } from './listing.ts';
+import { callJson, pathOf, storyJson } from '../admin/listing.ts';
 import { moment, print, printJson, remark, span, table } from './print.ts';
 import { tellCall } from './story.ts';
 

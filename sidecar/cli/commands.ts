@@ -5,9 +5,18 @@ import { register as demo } from './demo.ts';
 import { register as deadLetters } from './dead-letters.ts';
 import { register as explain } from './explain.ts';
 import { register as run } from './run.ts';
+import { register as topology } from './topology.ts';
 
 /**
  * Every command, in the order of the help; one file each. A command's file is loaded at each start of `holdline`, so
  * it imports what is heavy only in its action.
  */
-export const commands: readonly ((program: Command) => void)[] = [run, check, explain, calls, deadLetters, demo];
+export const commands: readonly ((program: Command) => void)[] = [
+  run,
+  check,
+  explain,
+  calls,
+  deadLetters,
+  topology,
+  demo,
+];

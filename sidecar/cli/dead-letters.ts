@@ -5,7 +5,7 @@ import { isCallId } from '../model/call-id.ts';
 import { deadLetterReasons, type DeadLetterReason } from '../model/call.ts';
 import { parseRate, withJson, withListOptions } from './arguments.ts';
 import { withBroker, withBrokerOptions, type BrokerOptions } from './broker-access.ts';
-import { deadLetterJson, pathOf } from './listing.ts';
+import { deadLetterJson, pathOf } from '../admin/listing.ts';
 import { paced } from './paced.ts';
 import { moment, print, printJson, remark, table } from './print.ts';
 import { tellDeadLetter } from './story.ts';

@@ -5,10 +5,15 @@ import { preciseMoment, printable, span } from './print.ts';
 /** The whole story of one call in words, oldest first. Times are UTC. @param now ms since the epoch */
 export function tellCall(story: CallStory, now: number): string {
   const { call } = story;
-  const lines = [...opening(call), '', ...beginning(call), ...story.history.map(tellAttempt)];
+  const traceId = story.trace?.traceparent.split('-')[1];
+  const traced = traceId === undefined ? [] : [`  trace ${traceId}`];
+  const lines = [...opening(call), ...traced, '', ...beginning(call), ...story.history.map(tellAttempt)];
   if (story.finishedAt !== undefined) {
     const took = span(story.finishedAt - call.acceptedAt);
     lines.push(entry(story.finishedAt, `${tellEnd(story)}, ${took} after it was accepted`));
+    if (story.delivered === true)
+      lines.push(entry(undefined, 'a caller has had this answer; the same key gets it again'));
+    if (story.delivered === false) lines.push(entry(undefined, 'no caller has had this answer yet'));
   } else {
     lines.push(entry(now, tellPresent(story, now)));
   }

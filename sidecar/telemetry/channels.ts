@@ -135,5 +135,7 @@ export const callFinished = typed<{
 export const deliveryChanged = typed<{ service: string; state: 'paused' | 'resumed'; why: string }>('delivery-changed');
 /** The connection to the broker came or went. */
 export const brokerChanged = typed<{ connected: boolean; detail?: string }>('broker-changed');
+/** An operator did something by the API of the admin listener. */
+export const operatorActed = typed<{ action: 'cancelled' | 'replayed' | 'discarded'; id: string }>('operator-acted');
 /** Something failed that Holdline goes on retrying or that an operator should know of. */
 export const trouble = typed<{ where: string; error: Error; callId?: string; trace?: TraceContext }>('trouble');

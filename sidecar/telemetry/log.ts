@@ -9,6 +9,7 @@ import {
   callAnswered,
   callFinished,
   deliveryChanged,
+  operatorActed,
   passedThrough,
   trouble,
 } from './channels.ts';
@@ -115,6 +116,7 @@ export function logChannels(log: Logger): () => void {
     if (connected) log.info('broker connected');
     else log.warn({ ...(detail !== undefined && { detail }) }, 'broker not connected');
   });
+  on(operatorActed, ({ action, id }) => log.info({ callId: id, action }, 'an operator acted'));
   on(trouble, ({ where, error, callId, trace }) => {
     const which = { ...(callId !== undefined && { callId }), ...traceFields(trace) };
     log.warn({ where, ...which, error: errorFields(error, log) }, error.message);

@@ -20,6 +20,7 @@ import { reconnecting } from './concerns/reconnecting.ts';
 import { retention } from './concerns/retention.ts';
 import { storing } from './concerns/storing.ts';
 import { subscribing } from './concerns/subscribing.ts';
+import { topology } from './concerns/topology.ts';
 import { withdrawing } from './concerns/withdrawing.ts';
 
 /**
@@ -47,6 +48,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     closing(candidate);
     reconnecting(candidate);
     promising(candidate);
+    topology(candidate);
     broadcasting(candidate);
     subscribing(candidate);
   });

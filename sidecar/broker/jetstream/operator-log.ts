@@ -1,4 +1,11 @@
-import { factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
+import {
+  factsOf,
+  isDeadLetter,
+  nextRound,
+  type ActionEvent,
+  type CallFacts,
+  type ResponseEvent,
+} from '../../model/call.ts';
 import { isCallId } from '../../model/call-id.ts';
 import { encodeResponse, type StoredDeadLetter } from '../../model/codec.ts';
 import type {
@@ -11,6 +18,8 @@ import type {
   OperatorLog,
 } from '../port.ts';
 import { storeAction } from './action-log.ts';
+import type { Topology } from '../topology.ts';
+import { chart } from './chart.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
 import { Directory } from './directory.ts';
@@ -99,12 +108,32 @@ export class JetStreamOperatorLog implements OperatorLog {
     const found = await this.#directory.response(id);
     if (found !== undefined && found.response.outcome !== 'discarded') {
       const { response } = found;
-      return { ...finishedListing(response), outcome: response.outcome, history: response.attempts };
+      const { call: facts, outcome, attempts: history, trace } = response;
+      const delivered = facts.keyed ? await this.#isDelivered(facts) : undefined;
+      return {
+        ...finishedListing(response),
+        outcome,
+        history,
+        ...(delivered !== undefined && { delivered }),
+        ...(trace !== undefined && { trace }),
+      };
     }
     const letter = await this.#directory.deadLetter(id);
     return letter === undefined || letter.action.delivery !== undefined
       ? undefined
-      : { ...deadListing(letter), outcome: letter.reason, history: letter.history };
+      : {
+          ...deadListing(letter),
+          outcome: letter.reason,
+          history: letter.history,
+          ...(letter.trace !== undefined && { trace: letter.trace }),
+        };
+  }
+
+  async #isDelivered({ id, round, caller }: CallFacts): Promise<boolean> {
+    const { lookup, subjects } = this.#context;
+    return (
+      (await lookup.last(subjects.keyedStream(caller), subjects.delivered(caller, id, round), false)) !== undefined
+    );
   }
 
   async #openStory(action: ActionEvent): Promise<CallStory> {
@@ -122,7 +151,14 @@ export class JetStreamOperatorLog implements OperatorLog {
           : (await this.#directory.isQueued(action))
             ? 'the calls before it with the same order key'
             : `a sidecar of ${action.service} with a free slot and a service that is up`;
-    return { ...listing!, history, waitingFor, ...(backingOff && { notBefore }) };
+    const { trace } = action;
+    return {
+      ...listing!,
+      history,
+      waitingFor,
+      ...(backingOff && { notBefore }),
+      ...(trace !== undefined && { trace }),
+    };
   }
 
   async cancel(id: string): Promise<'withdrawn' | 'started' | 'finished' | 'unknown'> {
@@ -164,6 +200,10 @@ export class JetStreamOperatorLog implements OperatorLog {
       await dropDeadLetter(this.#context, letter.action);
     }
     return 'replayed';
+  }
+
+  async topology(windowMs: number): Promise<Topology> {
+    return await chart(this.#context, this.#directory, windowMs);
   }
 
   async discard(id: string): Promise<'discarded' | 'unknown'> {

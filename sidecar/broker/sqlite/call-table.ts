@@ -149,6 +149,11 @@ export class CallTable {
     return oldest === undefined ? { waiting } : { waiting, oldest };
   }
 
+  /** The open calls by caller and callee; `first` and `last` are the `seq` of two of them. */
+  edges(): { caller: string; service: string; count: number; oldest: number; first: number; last: number }[] {
+    return this.#sql.edges.all(this.#ns) as unknown as ReturnType<CallTable['edges']>;
+  }
+
   /** Calls that nobody holds and whose deadline has passed. */
   overdue(now: number, limit: number): CallRow[] {
     return this.#sql.overdue.all(this.#ns, now, limit) as unknown as CallRow[];
@@ -184,6 +189,8 @@ const statements = {
   removeDelivery: 'DELETE FROM deliveries WHERE seq = ?',
   delivered: `SELECT broadcasts.event FROM deliveries JOIN broadcasts ON broadcasts.seq = deliveries.broadcast
     WHERE deliveries.seq = ?`,
+  edges: `SELECT caller, service, count(*) AS count, min(accepted_at) AS oldest, min(seq) AS first, max(seq) AS last
+    FROM calls WHERE ns = ? AND instr(service, '/') = 0 GROUP BY caller, service`,
   bySeq: `SELECT ${columns} FROM calls WHERE seq = ?`,
   add: `INSERT INTO calls (ns, id, round, caller, service, fingerprint, idempotent, accepted_at, deadline, order_key, blocked)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

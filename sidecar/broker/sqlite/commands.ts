@@ -1,5 +1,7 @@
+import { chart } from './chart.ts';
 import type { Ledger } from './ledger.ts';
 import { letterOf, listCalls, tellCall } from './listing.ts';
+import type { Membership } from './membership.ts';
 import type { Request } from './protocol.ts';
 import type { SizeLimit } from './size-limit.ts';
 
@@ -45,7 +47,7 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
 }
 
 /** Does a reading request; gives its result. */
-export function read(ledger: Ledger, request: Request, now: number): unknown {
+export function read(ledger: Ledger, members: Membership, request: Request, now: number): unknown {
   switch (request.op) {
     case 'find':
       return ledger.find(request.args.id, request.args.caller, now);
@@ -61,6 +63,8 @@ export function read(ledger: Ledger, request: Request, now: number): unknown {
       const letter = ledger.letters.byId(request.args.id, now);
       return letter === undefined ? undefined : letterOf(letter);
     }
+    case 'topology':
+      return chart(ledger, members.living(), request.args.windowMs, now);
     case 'engine':
       return { version: process.versions['sqlite'] ?? 'unknown' };
     default:

@@ -54,6 +54,10 @@ export class Instances {
     }));
   }
 
+  all(): { readonly service: string; readonly token: string }[] {
+    return this.#sql.all.all() as unknown as { service: string; token: string }[];
+  }
+
   /** Takes a lock for a new instance. */
   lock(): LifeLock {
     return new LifeLock(this.#file);
@@ -132,4 +136,5 @@ const statements = {
   others: `SELECT owner, token, beat, EXISTS (SELECT 1 FROM calls INDEXED BY calls_held
     WHERE calls.owner IS NOT NULL AND calls.owner = instances.owner) AS holding FROM instances WHERE owner <> ?`,
   tokens: 'SELECT token FROM instances',
+  all: 'SELECT service, token FROM instances',
 };

@@ -186,7 +186,7 @@ export class Keeper {
   #read(request: Request): void {
     if (request.op === 'close') return this.#close(request.n);
     try {
-      const value = this.#transactions.read(() => read(this.#ledger, request, Date.now()));
+      const value = this.#transactions.read(() => read(this.#ledger, this.#members, request, Date.now()));
       this.#tell({ kind: 'done', n: request.n, value });
     } catch (error) {
       this.#failed(error);

@@ -44,7 +44,9 @@ export function tellCall(ledger: Ledger, id: string, now: number): CallStory | u
   const open = ledger.calls.byId(id);
   if (open !== undefined) return storyOfOpen(ledger, open);
   const response = ledger.responses.byId(id, now);
-  return response === undefined ? undefined : storyOfFinished(ledger.responses.event(response.seq));
+  if (response === undefined) return undefined;
+  const story = storyOfFinished(ledger.responses.event(response.seq));
+  return story.call.keyed ? { ...story, delivered: response.delivered === 1 } : story;
 }
 
 /** A dead letter without its bodies. */
@@ -66,6 +68,7 @@ function storyOfOpen(ledger: Ledger, row: CallRow): CallStory {
     ...(progress.answer !== undefined && { status: progress.answer.status }),
     ...(waitingFor !== undefined && { waitingFor }),
     ...(row.not_before > 1 && { notBefore: row.not_before }),
+    ...(action.trace !== undefined && { trace: action.trace }),
   };
 }
 
@@ -77,7 +80,7 @@ function whatFor(row: CallRow): string | undefined {
 }
 
 function storyOfFinished(event: Uint8Array): CallStory {
-  const { call, outcome, answer, attempts, finishedAt } = decodeResponse(event);
+  const { call, outcome, answer, attempts, finishedAt, trace } = decodeResponse(event);
   return {
     call,
     state: stateOf(outcome),
@@ -86,6 +89,7 @@ function storyOfFinished(event: Uint8Array): CallStory {
     history: attempts,
     finishedAt,
     ...(answer !== undefined && { status: answer.status }),
+    ...(trace !== undefined && { trace }),
   };
 }
 

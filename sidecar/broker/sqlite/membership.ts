@@ -53,6 +53,11 @@ export class Membership {
     this.#owner = owner;
   }
 
+  /** All instances that hold or have held a lease and whose process is there, this one included. */
+  living(): { readonly service: string }[] {
+    return this.#instances.all().filter(({ token }) => this.#instances.isAlive(token));
+  }
+
   /** The adapter says that it lives. */
   alive(): void {
     this.#heard = true;

@@ -1,4 +1,5 @@
 import type { CallListing, CallQuery, CallStory, DeadLetter, DeadLetterQuery, OperatorLog } from '../port.ts';
+import type { Topology } from '../topology.ts';
 import type { Withdrawn } from './protocol.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -32,6 +33,10 @@ export class SqliteOperatorLog implements OperatorLog {
 
   async replay(id: string): Promise<'replayed' | 'unknown'> {
     return await this.#thread.ask('replay', { id });
+  }
+
+  async topology(windowMs: number): Promise<Topology> {
+    return await this.#thread.ask('topology', { windowMs });
   }
 
   async discard(id: string): Promise<'discarded' | 'unknown'> {

@@ -10,6 +10,7 @@ import type {
   Published,
   SubscribeOptions,
 } from '../port.ts';
+import type { Topology } from '../topology.ts';
 
 /** What the adapter and its database thread say to each other. Events travel as the bytes that are stored. */
 
@@ -122,6 +123,7 @@ export interface Commands {
   deadLetter: { args: { id: string }; result: DeadLetter | undefined };
   replay: { args: { id: string }; result: 'replayed' | 'unknown' };
   discard: { args: { id: string }; result: 'discarded' | 'unknown' };
+  topology: { args: { windowMs: number }; result: Topology };
   engine: { args: Record<string, never>; result: { version: string } };
   close: { args: Record<string, never>; result: void };
 }
@@ -206,6 +208,7 @@ export function effectOf(request: Request): Effect {
     case 'call':
     case 'deadLetters':
     case 'deadLetter':
+    case 'topology':
     case 'engine':
     case 'close':
       return reads;

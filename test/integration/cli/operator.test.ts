@@ -296,3 +296,24 @@ test.each([
     expect(stderr).toContain(id);
   }
 });
+
+test('the topology names callers, callees and what goes on between them, in three forms', async () => {
+  const action = await place('shipping', 'ship');
+  const at = ['topology', '--broker', server.url];
+  const printed = await runHoldline([...at, '--format', 'json', '--window', '1h']);
+  const { services, edges } = JSON.parse(printed.stdout) as { services: { name: string }[]; edges: { to: string }[] };
+  expect(services.map(({ name }) => name)).toEqual(expect.arrayContaining(['orders', 'shipping']));
+  expect(edges.find(({ to }) => to === 'shipping')).toMatchObject({
+    from: 'orders',
+    to: 'shipping',
+    routes: ['ship'],
+    waiting: 1,
+    oldestWaitingSince: new Date(action.acceptedAt).toISOString(),
+    latencyMs: null,
+  });
+  expect((await runHoldline([...at, '--json'])).exitCode).toBe(0);
+  expect((await runHoldline(at)).stdout).toMatch(/^orders +shipping +ship +0\/s/m);
+  expect((await runHoldline([...at, '--format', 'mermaid'])).stdout).toMatch(/^flowchart LR\n(.*\n)*.*1 waiting/);
+  expect((await runHoldline([...at, '--format', 'dot'])).exitCode).toBe(2);
+  expect((await runHoldline([...at, '--window', 'long'])).exitCode).toBe(2);
+});

@@ -20,6 +20,14 @@ describe('the story of a call', () => {
     ]);
   });
 
+  test('names the trace, and says whether a caller has had the answer of a keyed call', () => {
+    const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
+    const had = tellCall({ ...answered, trace, delivered: true }, nine);
+    expect(had).toContain('\n  trace 4bf92f3577b34da6a3ce929d0e0e4736\n');
+    expect(had).toContain('a caller has had this answer');
+    expect(tellCall({ ...answered, delivered: false }, nine)).toContain('no caller has had this answer yet');
+  });
+
   test('says what an open call waits for, until when', () => {
     const story = { ...open, waitingFor: 'its next attempt', notBefore: nine + 4000 };
     expect(tellCall(story, nine + 2000)).toContain(

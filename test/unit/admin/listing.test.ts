@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { callJson, deadLetterJson, pathOf, storyJson } from '../../../sidecar/cli/listing.ts';
-import { answered, dead, facts, waiting } from './sample-calls.ts';
+import { callJson, deadLetterJson, pathOf, storyJson } from '../../../sidecar/admin/listing.ts';
+import { answered, dead, facts, waiting } from '../cli/sample-calls.ts';
 
 test('a listed call has exactly the keys that are promised, null where there is nothing to say', () => {
   expect(callJson(waiting)).toEqual({
@@ -27,6 +27,8 @@ test('the story of a call is the listed call with its whole target and history',
     idempotent: false,
     keyed: true,
     outcome: 'answered',
+    delivered: null,
+    traceId: null,
     waitingFor: null,
     notBefore: null,
     history: [

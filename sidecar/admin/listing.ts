@@ -1,7 +1,8 @@
 import type { CallListing, CallStory, DeadLetter } from '../broker/port.ts';
+import type { Topology } from '../broker/topology.ts';
 import type { AttemptRecord } from '../model/call.ts';
 
-/** The JSON that `--json` prints (contract section 2). Every key is always there, null where there is nothing to say. */
+/** The JSON that `--json` prints (contract section 2) and `/api/` serves. Every key is always there, null where there is nothing to say. */
 
 /** One entry of `calls list`. */
 export function callJson({ call, state, status, attempts, finishedAt }: CallListing) {
@@ -23,7 +24,7 @@ export function callJson({ call, state, status, attempts, finishedAt }: CallList
 
 /** What `calls show` prints: the entry of the list, and the rest of the story. */
 export function storyJson(story: CallStory) {
-  const { call, outcome, history, waitingFor, notBefore } = story;
+  const { call, outcome, history, waitingFor, notBefore, delivered, trace } = story;
   return {
     ...callJson(story),
     target: call.target,
@@ -34,6 +35,8 @@ export function storyJson(story: CallStory) {
     outcome: outcome ?? null,
     waitingFor: waitingFor ?? null,
     notBefore: rfc3339(notBefore),
+    delivered: delivered ?? null,
+    traceId: trace?.traceparent.split('-')[1] ?? null,
     history: history.map(attemptJson),
   };
 }
@@ -55,6 +58,26 @@ export function deadLetterJson({ call, reason, status, diedAt, history }: DeadLe
     acceptedAt: rfc3339(acceptedAt),
     diedAt: rfc3339(diedAt),
     history: history.map(attemptJson),
+  };
+}
+
+/** What `topology --format json` prints. */
+export function topologyJson({ windowMs, services, edges }: Topology) {
+  return {
+    windowSeconds: windowMs / 1000,
+    services,
+    edges: edges.map(({ from, to, routes, finished, failed, perSecond, latency, waiting, oldest, deadLetters }) => ({
+      from,
+      to,
+      routes,
+      perSecond,
+      finished,
+      errors: failed,
+      latencyMs: latency ?? null,
+      waiting,
+      oldestWaitingSince: rfc3339(oldest),
+      deadLetters,
+    })),
   };
 }
 
