@@ -1,5 +1,6 @@
 import type { ActionEvent, ResponseEvent } from '../../model/call.ts';
 import { decodeAction, decodeResponse } from '../../model/codec.ts';
+import { consumerConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { copyHeaders } from './envelope.ts';
 import type { Stored } from './lookup.ts';
@@ -17,6 +18,9 @@ const PER_LOOK = 500;
  * the stream (research: jetstream.md §3.4, §3.5). On a work queue nothing settled may be left, so whatever stands at or
  * below the consumer's acknowledgement floor in two looks is forgotten: a call that is finished is deleted, one that is
  * not is stored again, behind the others, and its old copy deleted.
+ *
+ * Where the stream has lost its end, and with it its last numbers, the consumer can be ahead of it: it then lets everything pass
+ * that gets one of these numbers again, what is stored now included. Such a consumer is made anew in the second look.
  */
 export class ForgottenActions {
   readonly #context: Context;
@@ -26,6 +30,8 @@ export class ForgottenActions {
   readonly #timer: NodeJS.Timeout;
   /** Sequences that stood below the floor in the last look. */
   #suspects = new Set<number>();
+  /** In the last look the consumer had delivered what the stream does not have. */
+  #ahead = false;
   #looking = false;
 
   /** @param over called for an action whose round has ended, before it is deleted */
@@ -62,8 +68,15 @@ export class ForgottenActions {
     const { streams, subjects, lookup } = this.#context;
     const stream = subjects.actionStream(this.#service);
     const manager = await streams.manager();
-    const { ack_floor: floor } = await manager.consumers.info(stream, this.#consumer);
+    // In this order: what is stored between the two questions must not make a consumer look as if it was ahead.
+    const { ack_floor: floor, delivered } = await manager.consumers.info(stream, this.#consumer);
     const { state } = await manager.streams.info(stream);
+    const wasAhead = this.#ahead;
+    this.#ahead = delivered.stream_seq > state.last_seq;
+    if (this.#ahead && wasAhead) {
+      await this.#remake(stream);
+      return;
+    }
     const suspects = new Set<number>();
     if (state.messages > 0 && state.first_seq <= floor.stream_seq) {
       let seq = state.first_seq;
@@ -76,6 +89,16 @@ export class ForgottenActions {
       }
     }
     this.#suspects = suspects;
+  }
+
+  /** What is in the stream stays there; all instances ask for the new consumer as soon as the old one is gone. */
+  async #remake(stream: string): Promise<void> {
+    this.#ahead = false;
+    this.#suspects = new Set();
+    this.#context.report(new Error(`the broker had lost the end of ${stream}; its consumer is made anew`));
+    const manager = await this.#context.streams.manager();
+    await manager.consumers.delete(stream, this.#consumer);
+    await manager.consumers.add(stream, consumerConfig);
   }
 
   async #restore(stream: string, stored: Stored): Promise<void> {
