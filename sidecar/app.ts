@@ -5,9 +5,10 @@ import { openBroker } from './broker/open.ts';
 import type { Broker, DurabilityPromise } from './broker/port.ts';
 import type { Config, InboundConfig } from './config/config.ts';
 import { createInbound, type Inbound, type InboundState } from './inbound/inbound.ts';
+import { createSubscription, type Subscription } from './inbound/subscription.ts';
 import { newInstanceTag } from './model/call-id.ts';
 import { createOutbound, type Outbound } from './outbound/outbound.ts';
-import { brokerChanged, trouble } from './telemetry/channels.ts';
+import { brokerChanged, deliveryChanged, trouble } from './telemetry/channels.ts';
 import type { Backlog } from './telemetry/gauges.ts';
 import { Metrics } from './telemetry/metrics.ts';
 
@@ -32,6 +33,7 @@ export class App {
   #promise: DurabilityPromise | undefined;
   #outbound: Outbound | undefined;
   readonly #inbound = new Map<string, { config: InboundConfig; readonly room: Inbound }>();
+  readonly #subscriptions = new Map<string, Subscription>();
   #loadedAt = Date.now();
   #lastReloadError: { at: number; errors: readonly string[] } | undefined;
 
@@ -45,7 +47,7 @@ export class App {
       held: () => this.#outbound?.held() ?? 0,
       brokerUp: () => this.#broker?.status.connected ?? false,
       reloadRefused: () => this.#lastReloadError !== undefined,
-      inbound: () => this.#inboundStates(),
+      inbound: () => [...this.#deliveringRooms()].map(([name, room]) => ({ ...room.state(), service: name })),
       backlogs: () => this.#backlogs(),
     });
     this.#admin = createAdmin(config.admin, {
@@ -83,6 +85,7 @@ export class App {
       await this.#applyOutbound(this.#config);
       this.#own('broker', this.#connect(this.#broker));
       this.#applyInbound(this.#config);
+      this.#applySubscriptions(this.#config);
     } catch (error) {
       await this.stop();
       throw error;
@@ -142,7 +145,7 @@ export class App {
   async drain(limitMs: number): Promise<void> {
     this.#phase = 'stopping';
     this.#drained = true;
-    const inbound = [...this.#inbound.values()].map(({ room }) => room.drain(limitMs));
+    const inbound = [...this.#deliveringRooms()].map(([, room]) => room.drain(limitMs));
     const outbound = this.#outbound === undefined ? [] : [this.#outbound.drain(limitMs)];
     await this.#settle('drain', [...outbound, ...inbound]);
   }
@@ -159,12 +162,12 @@ export class App {
   }
 
   #inboundStates(): InboundState[] {
-    return [...this.#inbound.values()].map(({ room }) => room.state());
+    return [...this.#deliveringRooms()].map(([, room]) => room.state());
   }
 
   /** Of those services whose broker tells in time: what is not known is not shown. */
   async #backlogs(): Promise<Backlog[]> {
-    const asked = [...this.#inbound].map(async ([service, { room }]) => {
+    const asked = [...this.#deliveringRooms()].map(async ([service, room]) => {
       const backlog = await inTime(room.backlog()).catch(() => undefined);
       return backlog === undefined ? [] : [{ service, ...backlog }];
     });
@@ -183,6 +186,7 @@ export class App {
     await this.#applyOutbound(config);
     await this.#admin.reconfigure(config.admin);
     this.#applyInbound(config);
+    this.#applySubscriptions(config);
   }
 
   async #applyOutbound(next: Config): Promise<void> {
@@ -217,6 +221,34 @@ export class App {
         present.config = config;
       }
     }
+  }
+
+  #applySubscriptions({ service, subscribe, inbound, shutdown }: Config): void {
+    for (const [name, room] of this.#subscriptions) {
+      if (subscribe.some((config) => config.name === name)) continue;
+      this.#retire(room, shutdown.drain);
+      const why = 'the subscription was removed from the configuration; what it has not had stays at the broker';
+      deliveryChanged.publish({ service: `${service}/${name}`, state: 'paused', why });
+    }
+    for (const config of subscribe) {
+      const present = this.#subscriptions.get(config.name);
+      if (present?.reconfigure(config, inbound) === true) continue;
+      if (present !== undefined) this.#retire(present, shutdown.drain);
+      const room = createSubscription({ service, config, inbound, instance: this.instance, broker: this.#broker! });
+      this.#subscriptions.set(config.name, room);
+      room.start();
+    }
+  }
+
+  #retire(room: Subscription, limitMs: number): void {
+    this.#subscriptions.delete(room.name);
+    this.#own(`subscription ${room.name}`, room.drain(limitMs));
+  }
+
+  /** What delivers to the local service, calls and events, each by its name on metrics. */
+  *#deliveringRooms(): Iterable<[name: string, room: Pick<Inbound, 'state' | 'drain' | 'backlog'>]> {
+    for (const [service, { room }] of this.#inbound) yield [service, room];
+    for (const [name, room] of this.#subscriptions) yield [`${this.#config.service}/${name}`, room];
   }
 
   async #currentPromise(): Promise<DurabilityPromise | undefined> {

@@ -1,8 +1,12 @@
 import type { BrokerStatus, DurabilityPromise } from '../broker/port.ts';
 
-/** How one inbound entry is doing. */
+/** How one inbound entry, or one subscription, is doing. */
 export interface InboundHealth {
   readonly service: string;
+  /** Where these are the deliveries of a subscription of this service. */
+  readonly subscription?: string;
+  /** The broker does not know the subscription yet: it would miss what is published now. */
+  readonly unmade?: true;
   /** False while calls wait because the service is down or the broker is away. */
   readonly delivering: boolean;
   /** Why nothing is delivered. */
@@ -50,7 +54,7 @@ export interface Health {
 /**
  * Whether the sidecar can do its work, and what is wrong.
  *
- * Ready means: the broker is connected and the listeners are open. A callee that is down is no reason to take the
+ * Ready means: the broker is connected and knows the subscriptions, and the listeners are open. A callee that is down is no reason to take the
  * sidecar out of service, as holding calls for it is the very work; nor is a refused reload, as the old
  * configuration goes on.
  */
@@ -63,10 +67,17 @@ export function assess(facts: HealthFacts): Health {
     unready.push(`the broker is not connected${detail === undefined ? '' : `: ${detail}`}`);
   }
 
+  for (const { service, subscription, unmade } of facts.inbound) {
+    if (unmade && facts.broker.connected)
+      unready.push(`the broker does not know the subscription ${service}/${subscription} yet`);
+  }
+
   const others: string[] = [];
-  for (const { service, delivering, why } of facts.inbound) {
+  for (const { service, subscription, delivering, why } of facts.inbound) {
     if (!delivering && facts.phase === 'running' && facts.broker.connected) {
-      others.push(`calls to ${service} wait${why === undefined ? '' : `: ${why}`}`);
+      const what =
+        subscription === undefined ? `calls to ${service} wait` : `events for ${service}/${subscription} wait`;
+      others.push(why === undefined ? what : `${what}: ${why}`);
     }
   }
   const { loadedAt, lastReloadError } = facts.configuration;

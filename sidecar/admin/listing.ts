@@ -43,7 +43,7 @@ export function storyJson(story: CallStory) {
 
 /** One entry of `dead-letters list`, and what `dead-letters show` prints. */
 export function deadLetterJson({ call, reason, status, diedAt, history }: DeadLetter) {
-  const { id, caller, service, route, method, target, round, acceptedAt } = call;
+  const { id, caller, service, route, method, target, round, acceptedAt, delivery } = call;
   return {
     id,
     reason,
@@ -53,6 +53,10 @@ export function deadLetterJson({ call, reason, status, diedAt, history }: DeadLe
     method,
     path: pathOf(target),
     target,
+    // The letter of a subscription tells which event it did not get.
+    subscription: delivery?.subscription ?? null,
+    event: delivery?.event ?? null,
+    topic: delivery?.topic ?? null,
     status: status ?? null,
     round,
     acceptedAt: rfc3339(acceptedAt),

@@ -280,7 +280,12 @@ export interface SubscriberLog {
    * A {@link Lease} of it carries `action.delivery` and is always idempotent. `finish` with the outcome `answered` settles the
    * delivery; a dead letter's outcome leaves a letter of the subscription. There is no response event.
    */
-  subscribe(options: SubscribeOptions): Taking;
+  subscribe(options: SubscribeOptions): SubscriptionTaking;
+}
+
+export interface SubscriptionTaking extends Taking {
+  /** The subscription is there: what is published from now on is not missed. Stays true. */
+  readonly isMade: boolean;
 }
 
 export interface SubscribeOptions extends TakeOptions {

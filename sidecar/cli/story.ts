@@ -1,5 +1,5 @@
 import type { CallStory, DeadLetter } from '../broker/port.ts';
-import type { AttemptRecord, CallFacts, DeadLetterReason, Outcome } from '../model/call.ts';
+import type { AttemptRecord, CallFacts, DeadLetterReason, DeliveryFacts, Outcome } from '../model/call.ts';
 import { preciseMoment, printable, span } from './print.ts';
 
 /** The whole story of one call in words, oldest first. Times are UTC. @param now ms since the epoch */
@@ -35,6 +35,7 @@ export function tellDeadLetter({ call, reason, status, diedAt, history }: DeadLe
 }
 
 function opening(call: CallFacts): string[] {
+  if (call.delivery !== undefined) return deliveryOpening(call, call.delivery);
   const about = [
     call.idempotent ? 'idempotent' : 'not idempotent: never sent again without an answer',
     ...(call.keyed ? ['named by its key'] : []),
@@ -48,7 +49,18 @@ function opening(call: CallFacts): string[] {
   ];
 }
 
+function deliveryOpening(call: CallFacts, { subscription, event, topic }: DeliveryFacts): string[] {
+  return [
+    `delivery ${call.id}`,
+    `  event ${event} on ${printable(topic)}`,
+    `  from ${printable(call.caller)} to the subscription ${printable(subscription)} of ${printable(call.service)}`,
+    `  ${printable(`${call.method} ${call.target}`)}`,
+    ...(call.round > 1 ? [`  round ${call.round}`] : []),
+  ];
+}
+
 function beginning(call: CallFacts): string[] {
+  if (call.delivery !== undefined) return [entry(call.acceptedAt, `published by ${printable(call.caller)}`)];
   const deadline = `to be started before ${preciseMoment(call.deadline)}`;
   return [entry(call.acceptedAt, `accepted from ${printable(call.caller)}, ${deadline}`)];
 }

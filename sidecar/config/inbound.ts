@@ -5,7 +5,7 @@ import { key, mapping, name, oneOrMore, secretText, unfitSecret, wholeNumber, wr
 import { callTarget, localPath, statusRange, subscriptionStart } from './requests.ts';
 import { attemptsKeys, matchKeys, statusList } from './routes.ts';
 import { rate, wait } from './units.ts';
-import { plainName, serviceName, topicName } from './words.ts';
+import { plainName, serviceName, topicPattern } from './words.ts';
 
 const timeout = key(
   written(wait).prefault('30s'),
@@ -94,7 +94,10 @@ function webhookSecret(text: string): string | undefined {
 
 export const subscriptionSchema = mapping({
   name: key(plainName, 'Unique name within the service; the broker remembers under it what was delivered.'),
-  topic: key(topicName.exactOptional(), 'The broadcast events it wants. Either this or `call`.'),
+  topic: key(
+    topicPattern.exactOptional(),
+    'The broadcast events it wants: a topic, or a pattern (`*` one word, `**` any number). Either this or `call`.',
+  ),
   call: key(
     subscribedCalls.exactOptional(),
     'The finished calls of another service that it wants, where that service’s `inbound` says `publishCalls: true`. ' +

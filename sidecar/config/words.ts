@@ -16,6 +16,13 @@ export const plainName = name(
   'a letter or digit, then up to 62 letters, digits, _ or -',
 );
 
+/** What a subscription wants: a topic, or a pattern of topics. */
+export const topicPattern = name(
+  'a topic or pattern',
+  /^([A-Za-z0-9_-]+|\*{1,2})(\.([A-Za-z0-9_-]+|\*{1,2}))*$/,
+  'words of letters, digits, _ or - with dots between; * stands for one word, ** for any number, such as order.*',
+);
+
 export const topicName = name(
   'a topic',
   /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/,

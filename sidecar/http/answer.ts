@@ -95,6 +95,11 @@ export function accepted(id: string, state: StoredState, retryAfter?: number): R
   return own(202, headers, 'application/json', { id, state }, id);
 }
 
+/** `202`: the broadcast event is stored. Nobody answers it, so there is nothing to ask for later. */
+export function published(id: string, topic: string): Reply {
+  return own(202, [], 'application/json', { id, topic }, id);
+}
+
 /** `202`: how an open call stands, for the one who asks. */
 export function callStatus(call: CallFacts, state: StoredState, retryAfter: number): Reply {
   const { id, service, route, method, target, round } = call;

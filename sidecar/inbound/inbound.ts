@@ -1,4 +1,4 @@
-import type { Broker, CallerLog, Taking } from '../broker/port.ts';
+import type { Broker, CallerLog, Lease, TakeOptions, Taking } from '../broker/port.ts';
 import type { InboundConfig } from '../config/config.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { readCallId } from '../model/call-id.ts';
@@ -33,6 +33,10 @@ export interface Inbound {
 /** How it is doing, for the admin page. */
 export interface InboundState {
   readonly service: string;
+  /** Where these are the deliveries of a subscription. */
+  readonly subscription?: string;
+  /** The broker does not know the subscription yet: it would miss what is published now. */
+  readonly unmade?: true;
   /** False while calls wait because the service is down or the broker is away. */
   readonly delivering: boolean;
   /** Why nothing is delivered. */
@@ -46,6 +50,8 @@ export interface InboundOptions {
   /** The tag of this sidecar instance, for the history of calls. */
   readonly instance: string;
   readonly broker: Broker;
+  /** Present where not calls to the service are taken but the deliveries of one of its subscriptions. */
+  readonly subscription?: { readonly name: string; take(options: TakeOptions): Taking; isMade(): boolean };
 }
 
 /** Name resolution, connection and TLS handshake may take this long together, ms, if an attempt may. */
@@ -57,17 +63,18 @@ const STORE_GRACE = 1_000;
  * Makes the inbound side of one service.
  * @throws Error for a TLS file that cannot be read
  */
-export function createInbound({ config, instance, broker }: InboundOptions): Inbound {
+export function createInbound({ config, instance, broker, subscription }: InboundOptions): Inbound {
   const { service } = config;
+  const name = subscription === undefined ? service : `${service}/${subscription.name}`;
   let course = courseOf(config);
   const former = new Set<Connections>();
   let taking: Taking | undefined;
   let stopping = false;
   const report = (error: unknown) => {
-    trouble.publish({ where: `inbound ${service}`, error: error instanceof Error ? error : new Error(String(error)) });
+    trouble.publish({ where: `inbound ${name}`, error: error instanceof Error ? error : new Error(String(error)) });
   };
 
-  const gate = new Gatekeeper(service, watchedOf(course), (open) => {
+  const gate = new Gatekeeper(name, watchedOf(course), (open) => {
     if (open) {
       course.connections.trust();
       taking?.resume();
@@ -90,11 +97,8 @@ export function createInbound({ config, instance, broker }: InboundOptions): Inb
 
   function start(): void {
     if (taking !== undefined || stopping) return;
-    taking = broker.callee(service).take({
-      free: () => replayer.free(),
-      deliver: (lease) => replayer.deliver(lease),
-      report,
-    });
+    const options = { free: () => replayer.free(), deliver: (lease: Lease) => replayer.deliver(lease), report };
+    taking = subscription === undefined ? broker.callee(service).take(options) : subscription.take(options);
     // A gate that is closed at the start is a pause like any other: deadlines pass meanwhile.
     taking.pause();
     gate.start();
@@ -133,12 +137,18 @@ export function createInbound({ config, instance, broker }: InboundOptions): Inb
           ? awayOf(broker)
           : undefined;
     const { running } = replayer;
+    const whose = subscription === undefined ? { service } : { service, ...stateOf(subscription) };
     return reason === undefined
-      ? { service, delivering: true, running }
-      : { service, delivering: false, why: reason, running };
+      ? { ...whose, delivering: true, running }
+      : { ...whose, delivering: false, why: reason, running };
   }
 
   return { start, reconfigure, drain, state, backlog: async () => taking?.backlog() };
+}
+
+function stateOf(subscription: NonNullable<InboundOptions['subscription']>) {
+  const { name } = subscription;
+  return subscription.isMade() ? { subscription: name } : { subscription: name, unmade: true as const };
 }
 
 function courseOf(config: InboundConfig): Course {

@@ -12,11 +12,13 @@ export function notYet(config: Config): string[] {
 
   for (const route of config.outbound?.routes ?? []) {
     const path = `outbound.routes.${route.name}`;
-    if (route.mode === 'broadcast' || route.mode === 'observe') add(path, `mode: ${route.mode}`);
+    if (route.mode === 'observe') add(path, `mode: ${route.mode}`);
   }
   for (const inbound of config.inbound) {
     if (inbound.publishCalls) add(`inbound.${inbound.service}`, 'publishCalls');
   }
-  if (config.subscribe.length > 0) add('subscribe', 'a subscription');
+  for (const { name, call } of config.subscribe) {
+    if (call !== undefined) add(`subscribe.${name}`, 'a subscription to calls');
+  }
   return found;
 }

@@ -64,6 +64,7 @@ const notOfTheEvent: ReadonlySet<string> = new Set([
   'referer',
   'user-agent',
   'prefer',
+  'trailer',
   'idempotency-key',
   'traceparent',
   'tracestate',

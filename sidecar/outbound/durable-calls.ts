@@ -1,4 +1,4 @@
-import type { Broker, CallerLog } from '../broker/port.ts';
+import type { Broker, CallerLog, PublisherLog } from '../broker/port.ts';
 import type { RouteConfig } from '../config/config.ts';
 import { readBody } from '../http/body.ts';
 import { endToEndRequest } from '../http/headers.ts';
@@ -17,6 +17,7 @@ import { ContentKeys } from './content-keys.ts';
 import type { Exchange } from './exchange.ts';
 import { Hold } from './hold.ts';
 import type { Holds } from './holds.ts';
+import { eventOf, Publication } from './publication.ts';
 import { OpenCall, type OpenCallContext } from './open-call.ts';
 
 /** When it makes sense to come back to a sidecar that holds too much, ms. */
@@ -29,6 +30,7 @@ export interface DurableCallsOptions {
   readonly service: string;
   readonly broker: Broker;
   readonly log: CallerLog;
+  readonly events: PublisherLog;
   readonly alarms: Alarms;
   readonly holds: Holds;
   /** A caller that sends nothing of its body for this long is given up, ms. */
@@ -61,13 +63,15 @@ export class DurableCalls {
   handle(exchange: Exchange, { route, service }: Routed): void {
     const { facts, address } = exchange;
     exchange.route = route.name;
-    if (service === undefined) {
+    if (service === undefined && route.mode !== 'broadcast') {
       const host = address.host === '' ? 'no host' : `the host ${address.host}`;
       const detail = `The route ${route.name} matched, but ${host} is not the name of a service; name the peer in the route's service.`;
       exchange.send(problem('not-routed', { detail }));
       return;
     }
-    exchange.service = service;
+    // Whom an event was addressed to means nothing to those who subscribed.
+    const callee = route.mode === 'broadcast' ? undefined : service;
+    exchange.service = callee;
     if (new Set(facts.idempotencyKeys).size > 1) {
       exchange.send(malformed('The request has more than one Idempotency-Key.'));
       return;
@@ -87,10 +91,11 @@ export class DurableCalls {
     exchange.res.once('close', () => {
       hold.over();
       holds.release(hold);
-      if (!exchange.res.headersSent && callerGone.hasSubscribers) tellGone(exchange, route.name, service);
+      if (exchange.res.headersSent || callee === undefined || !callerGone.hasSubscribers) return;
+      tellGone(exchange, route.name, callee);
     });
-    if (exchange.hasBody) this.#read(hold, service, limit);
-    else this.#begin(hold, service, nothing);
+    if (exchange.hasBody) this.#read(hold, callee, limit);
+    else this.#begin(hold, callee, nothing);
   }
 
   close(): void {
@@ -101,7 +106,7 @@ export class DurableCalls {
     return Math.min(route.maxBody, this.#options.broker.maxInlineBody);
   }
 
-  #read(hold: Hold, service: string, limit: number): void {
+  #read(hold: Hold, service: string | undefined, limit: number): void {
     const { alarms, holds, stallLimit } = this.#options;
     const { exchange, route } = hold;
     const { req, res, facts } = exchange;
@@ -128,8 +133,13 @@ export class DurableCalls {
     reading.catch((error: unknown) => this.#defect(exchange, error));
   }
 
-  #begin(hold: Hold, service: string, body: Buffer): void {
+  /** @param service undefined for an event */
+  #begin(hold: Hold, service: string | undefined, body: Buffer): void {
     const { exchange, route } = hold;
+    if (service === undefined) {
+      this.#publish(hold, body);
+      return;
+    }
     const action = this.#actionOf(exchange, route, service, body);
     exchange.trace = action.trace;
     if (route.onBrokerDown === 'passthrough') hold.fallback = () => this.#options.passThrough(exchange, body);
@@ -154,6 +164,15 @@ export class DurableCalls {
     if (known !== undefined) return;
     this.#keyed.set(action.id, call);
     call.carry();
+  }
+
+  #publish(hold: Hold, body: Buffer): void {
+    const { exchange, route } = hold;
+    const { service, events } = this.#options;
+    const event = eventOf(exchange, route, { publisher: service, body, newId: () => events.newEventId() });
+    exchange.trace = event.trace;
+    if (route.onBrokerDown === 'passthrough') hold.fallback = () => this.#options.passThrough(exchange, body);
+    new Publication(events, this.#patience, event).publish(hold);
   }
 
   #actionOf(exchange: Exchange, route: RouteConfig, service: string, body: Buffer): ActionEvent {

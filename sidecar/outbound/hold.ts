@@ -3,7 +3,7 @@ import type { RouteConfig } from '../config/config.ts';
 import type { ResponseEvent } from '../model/call.ts';
 import type { Preferences } from '../policy/prefer.ts';
 import type { Alarm, Alarms } from './alarms.ts';
-import { accepted, problem, replay, type Reply, type StoredState } from '../http/answer.ts';
+import { accepted, problem, published, replay, type Reply, type StoredState } from '../http/answer.ts';
 import type { Exchange } from './exchange.ts';
 
 /** When it makes sense to ask for an answer that took longer than its caller was kept, ms. */
@@ -19,6 +19,8 @@ export interface Held {
   /** Absent while it is being found out which call it is. */
   readonly id: string | undefined;
   readonly keyed: boolean;
+  /** Present where it is a broadcast event: stored is all that it can become here. */
+  readonly topic?: string;
   leave(hold: Hold): void;
   delivered(response: ResponseEvent): void;
 }
@@ -55,8 +57,9 @@ export class Hold {
   constructor(exchange: Exchange, route: RouteConfig, preferences: Preferences, alarms: Alarms) {
     this.exchange = exchange;
     this.route = route;
-    this.isAsync = route.mode === 'async' || preferences.respondAsync;
-    this.#wait = preferences.wait;
+    const isBroadcast = route.mode === 'broadcast';
+    this.isAsync = route.mode === 'async' || isBroadcast || preferences.respondAsync;
+    this.#wait = isBroadcast ? undefined : preferences.wait;
     this.wantsAnswer = !this.isAsync || this.#wait !== undefined;
     this.#alarms = alarms;
   }
@@ -119,13 +122,16 @@ export class Hold {
 
   /** The sidecar stops; the call goes on without it. */
   shutDown(): void {
+    const located = this.#call?.topic === undefined;
     const detail =
       this.#call?.id === undefined
         ? 'The sidecar is stopping; nothing was accepted.'
-        : this.#state === undefined
-          ? 'The sidecar is stopping, and the broker has not confirmed the call yet; ask at Location.'
-          : 'The sidecar is stopping; the call goes on, ask at Location.';
-    this.#end(problem('shutting-down', { detail, callId: this.#call?.id, located: true, retryAfter: restartTime }));
+        : !located
+          ? 'The sidecar is stopping, and the broker has not confirmed the event yet; if it does, it is delivered.'
+          : this.#state === undefined
+            ? 'The sidecar is stopping, and the broker has not confirmed the call yet; ask at Location.'
+            : 'The sidecar is stopping; the call goes on, ask at Location.';
+    this.#end(problem('shutting-down', { detail, callId: this.#call?.id, located, retryAfter: restartTime }));
   }
 
   /** The caller has gone away or has its answer: nothing is waited for any more. A second time does nothing. */
@@ -141,7 +147,7 @@ export class Hold {
   }
 
   #ring(): void {
-    const { id } = this.#call!;
+    const { id, topic } = this.#call!;
     if (id === undefined && this.#overdue) {
       this.refuse(new BrokerUnavailable('it has not told in time whether this call is known'));
       return;
@@ -158,6 +164,11 @@ export class Hold {
       this.#ringIn(left);
       return;
     }
+    if (topic !== undefined) {
+      const detail = 'The broker has not confirmed the event yet; if it does, it is delivered.';
+      this.#end(problem('hold-expired', { detail, callId: id, retryAfter: askAgainAfter }));
+      return;
+    }
     const askFor = { callId: id, located: true, retryAfter: askAgainAfter };
     if (this.#state === undefined) {
       const detail = 'The broker has not confirmed the call yet; if it does, the call goes on. Ask at Location.';
@@ -171,7 +182,8 @@ export class Hold {
   }
 
   #accepted(state: StoredState): Reply {
-    return accepted(this.#call!.id!, state);
+    const { id, topic } = this.#call!;
+    return topic === undefined ? accepted(id!, state) : published(id!, topic);
   }
 
   #end(reply: Reply): void {

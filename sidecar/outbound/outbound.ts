@@ -91,6 +91,7 @@ class OutboundSide implements Outbound {
       service,
       broker,
       log,
+      events: broker.publisher(service),
       alarms: this.#alarms,
       holds: this.#holds,
       stallLimit,

@@ -10,6 +10,7 @@ import { backoff, retryAfter } from './backoff.ts';
  * | answer with a status in `retry.on`,              | `retry`, at its `Retry-After` or after a backoff            |
  * | … or `retry.untilSuccess` and not 2xx            |                                                             |
  * | any other answer                                 | `answered`                                                  |
+ * | … to the delivery of an event, and not 2xx       | `exhausted`                                                 |
  * | answer over the limit                            | `answer-too-large`                                          |
  * | sent, no whole answer, or the sidecar died: …    |                                                             |
  * | … idempotent                                     | `retry`, after a backoff                                    |
@@ -60,6 +61,7 @@ export type Opening =
 /** What to do with a call after an attempt. `wait`: give it back, the service has to come up first. */
 export type Decision = Conclusion | Postponement | { readonly kind: 'wait' };
 
+const nothing = new Uint8Array(0);
 /** Who made an attempt of which only the fact is known. */
 const UNKNOWN_INSTANCE = 'unknown';
 
@@ -113,7 +115,12 @@ export function afterAttempt(
       const again = asksForRetry(action.retry, answer.status);
       const evidence = again ? 'retry-status' : 'answered';
       const known = { ...withRecord(progress, { ...made, evidence, status: answer.status }), answer };
-      if (!again) return { kind: 'conclude', outcome: 'answered', progress: known };
+      if (!again)
+        return {
+          kind: 'conclude',
+          outcome: isTaken(action, answer.status) ? 'answered' : 'exhausted',
+          progress: known,
+        };
       const asked = fieldOf(answer.headers, 'retry-after');
       return tryAgain(action, known, asked === undefined ? undefined : retryAfter(asked, now), now, random);
     }
@@ -124,6 +131,11 @@ export function afterAttempt(
     }
     case 'answer-too-large': {
       const { status, detail } = observation;
+      // Of a subscriber's answer only the status is wanted.
+      if (action.delivery !== undefined) {
+        const answer = { status, reason: '', headers: [], trailers: [], body: nothing };
+        return afterAttempt(action, progress, made, { kind: 'answer', answer }, now, random);
+      }
       return giveUp(
         'answer-too-large',
         withRecord(progress, { ...made, evidence: 'answer-too-large', status, detail }),
@@ -134,8 +146,17 @@ export function afterAttempt(
   }
 }
 
+/** An event has no caller who could look at an error. */
+function isTaken({ delivery }: ActionEvent, status: number): boolean {
+  return delivery === undefined || isSuccess(status);
+}
+
+function isSuccess(status: number): boolean {
+  return status >= 200 && status <= 299;
+}
+
 function asksForRetry({ on, untilSuccess }: RetryPolicy, status: number): boolean {
-  return on.includes(status) || (untilSuccess === true && (status < 200 || status > 299));
+  return on.includes(status) || (untilSuccess === true && !isSuccess(status));
 }
 
 function tryAgain(

@@ -62,7 +62,7 @@ export function isServiceName(host: string): boolean {
 export function knownCallees(routes: readonly RouteConfig[]): string[] {
   const names = new Set<string>();
   for (const { mode, service, match } of routes) {
-    if (mode === 'passthrough' || mode === 'observe') continue;
+    if (mode !== 'await' && mode !== 'async') continue;
     const name = service ?? match.host?.toLowerCase().replace(/:\d+$/, '');
     if (name !== undefined && isServiceName(name)) names.add(name);
   }

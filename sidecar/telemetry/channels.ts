@@ -64,6 +64,14 @@ export const callAccepted = typed<{
   follows?: TraceContext;
   trace?: TraceContext;
 }>('call-accepted');
+/** A broadcast event is stored. */
+export const eventPublished = typed<{
+  id: string;
+  topic: string;
+  publisher: string;
+  route: string;
+  trace?: TraceContext;
+}>('event-published');
 /** A caller got its answer, or a refusal made by Holdline (`problem`). */
 export const callAnswered = typed<{
   id?: string;

@@ -1,7 +1,7 @@
 import { isatty } from 'node:tty';
 import { pino, type Logger } from 'pino';
 import type { LogLevel } from '../config/config.ts';
-import { isDeadLetter, type TraceContext } from '../model/call.ts';
+import { isDeadLetter, type DeliveryFacts, type TraceContext } from '../model/call.ts';
 import {
   attemptEnded,
   brokerChanged,
@@ -9,6 +9,7 @@ import {
   callAnswered,
   callFinished,
   deliveryChanged,
+  eventPublished,
   operatorActed,
   passedThrough,
   trouble,
@@ -55,6 +56,10 @@ export function logChannels(log: Logger): () => void {
   on(callAccepted, ({ call, mode, trace }) => {
     if (!log.isLevelEnabled('trace')) return;
     log.trace({ ...callFields(call), ...traceFields(trace), mode }, 'call accepted');
+  });
+  on(eventPublished, ({ id, topic, publisher, route, trace }) => {
+    if (!log.isLevelEnabled('trace')) return;
+    log.trace({ callId: id, ...traceFields(trace), from: publisher, route, topic }, 'event published');
   });
   on(callAnswered, ({ id, service, route, method, target, status, problem, replayed, heldMs, trace }) => {
     // Every call comes by here; what is not written must cost nothing.
@@ -131,9 +136,13 @@ function callFields(call: {
   route: string;
   method: string;
   target: string;
+  delivery?: DeliveryFacts;
 }) {
-  const { id, caller, service, route, method, target } = call;
-  return { callId: id, from: caller, to: service, route, method, path: pathOf(target) };
+  const { id, caller, service, route, method, target, delivery } = call;
+  const fields = { callId: id, from: caller, to: service, route, method, path: pathOf(target) };
+  if (delivery === undefined) return fields;
+  const { subscription, event, topic } = delivery;
+  return { ...fields, subscription, event, topic };
 }
 
 /** The trace id out of a W3C `traceparent`: version-traceid-parentid-flags. */

@@ -11,7 +11,7 @@ import {
   type StoredProgress,
 } from '../../model/codec.ts';
 import { topicTest } from '../../policy/topic.ts';
-import { BrokerUnavailable, type SubscribeOptions, type Taking } from '../port.ts';
+import { BrokerUnavailable, type SubscribeOptions, type SubscriptionTaking } from '../port.ts';
 import { ACK_WAIT, subscriptionConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { readDelivery } from './delivery.ts';
@@ -45,7 +45,7 @@ interface Source {
  * Takes the deliveries of one subscription: new ones off the stream of all broadcast events, where its durable consumer
  * keeps its position, and replayed dead letters off a work queue.
  */
-export class JetStreamSubscription implements Taking, DeliveryOwner {
+export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner {
   readonly #context: Context;
   readonly #name: SubscriptionName;
   readonly #consumer: string;
@@ -61,6 +61,7 @@ export class JetStreamSubscription implements Taking, DeliveryOwner {
   #resumed = false;
   #stopped = false;
   #ready = false;
+  #made = false;
   #opening = 0;
   #lastTick = performance.now();
 
@@ -95,6 +96,10 @@ export class JetStreamSubscription implements Taking, DeliveryOwner {
     return { spec, filter, pull };
   }
 
+  get isMade(): boolean {
+    return this.#made;
+  }
+
   get #sources(): readonly Source[] {
     return [this.#events, this.#replays];
   }
@@ -115,6 +120,7 @@ export class JetStreamSubscription implements Taking, DeliveryOwner {
       try {
         await streams.ensure(streams.deliveries());
         for (const source of this.#sources) await this.#ensureConsumer(source);
+        this.#made = true;
         if (run !== this.#opening) return;
         this.#ready = true;
         for (const { pull } of this.#sources) {

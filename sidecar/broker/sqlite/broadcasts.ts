@@ -8,8 +8,10 @@ import {
 import { CallIds, newInstanceTag } from '../../model/call-id.ts';
 import type { ActionEvent } from '../../model/call.ts';
 import { decodeQueued } from '../../model/codec.ts';
-import type { Published, PublisherLog } from '../port.ts';
+import type { Published, PublisherLog, SubscribeOptions, SubscriptionTaking } from '../port.ts';
+import { queueOf } from './call-table.ts';
 import { packBroadcast } from './packing.ts';
+import { SqliteTaking, type SqliteTakingOptions } from './taking.ts';
 import type { DatabaseThread } from './thread.ts';
 
 /** The broadcast events that one service publishes, on the embedded log. */
@@ -32,11 +34,28 @@ export class SqlitePublisherLog implements PublisherLog {
   }
 }
 
+/** Takes the deliveries of one subscription off the embedded log. */
+export class SqliteSubscription extends SqliteTaking implements SubscriptionTaking {
+  #isMade = false;
+
+  /** @param taker `service`: the one that subscribed */
+  constructor({ service, ...taker }: Omit<SqliteTakingOptions, 'decode'>, options: SubscribeOptions) {
+    const { name, topic, from } = options;
+    const decode = decodeDelivery({ service, subscription: name }, () => options.target());
+    super({ ...taker, service: queueOf(service, name), decode }, options);
+    taker.thread.ask('subscribe', { service, name, topic, from }).then(
+      () => (this.#isMade = true),
+      (error: Error) => options.report(error),
+    );
+  }
+
+  get isMade(): boolean {
+    return this.#isMade;
+  }
+}
+
 /** Makes deliveries of what the queue of a subscription holds: events, and deliveries that are made again. */
-export function decodeDelivery(
-  name: SubscriptionName,
-  target: () => DeliveryTarget,
-): (bytes: Uint8Array) => ActionEvent {
+function decodeDelivery(name: SubscriptionName, target: () => DeliveryTarget): (bytes: Uint8Array) => ActionEvent {
   return (bytes) => {
     const queued = decodeQueued(bytes);
     return 'event' in queued ? deliveryOf(queued.event, name, target()) : redirected(queued.action, target());

@@ -9,14 +9,12 @@ import type {
   OperatorLog,
   PublisherLog,
   SubscriberLog,
-  TakeOptions,
 } from '../port.ts';
 import { SqliteCallerLog } from './caller-log.ts';
-import { decodeDelivery, SqlitePublisherLog } from './broadcasts.ts';
-import { queueOf } from './call-table.ts';
+import { SqlitePublisherLog, SqliteSubscription } from './broadcasts.ts';
 import type { LeaseOwner, SqliteLease } from './lease.ts';
 import { SqliteOperatorLog } from './operator-log.ts';
-import { SqliteTaking, type SqliteTakingOptions } from './taking.ts';
+import { SqliteTaking } from './taking.ts';
 import { DatabaseThread, type News } from './thread.ts';
 
 /** While leases are held the thread is told this often that the adapter lives, ms. */
@@ -127,7 +125,7 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   callee(service: string): CalleeLog {
     return {
-      take: (options) => this.#take({ service }, options),
+      take: (options) => this.#keep(new SqliteTaking({ ...this.#taker(), service }, options)),
     };
   }
 
@@ -137,20 +135,15 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   subscriber(service: string): SubscriberLog {
     return {
-      subscribe: (options) => {
-        const { name, topic, from } = options;
-        this.#thread.ask('subscribe', { service, name, topic, from }).catch((error: Error) => options.report(error));
-        const decode = decodeDelivery({ service, subscription: name }, () => options.target());
-        return this.#take({ service: queueOf(service, name), decode }, options);
-      },
+      subscribe: (options) => this.#keep(new SqliteSubscription({ ...this.#taker(), service }, options)),
     };
   }
 
-  #take(what: Pick<SqliteTakingOptions, 'service' | 'decode'>, options: TakeOptions): SqliteTaking {
-    const taking = new SqliteTaking(
-      { ...what, thread: this.#thread, number: this.#takings.length, owner: this },
-      options,
-    );
+  #taker() {
+    return { thread: this.#thread, number: this.#takings.length, owner: this };
+  }
+
+  #keep<T extends SqliteTaking>(taking: T): T {
     this.#takings.push(taking);
     return taking;
   }

@@ -79,3 +79,16 @@ test('a broker that is away is told once, not again for each service that waits 
   const inbound = [{ service: 'payments', delivering: false, why: 'broker away', running: 0 }];
   expect(assess({ ...well, inbound, broker: { connected: false } }).problems).toEqual(['the broker is not connected']);
 });
+
+test('a subscription that the broker does not know yet would miss events: not ready; one whose service is down waits', () => {
+  const unmade = { service: 'mail', subscription: 'paid', unmade: true, delivering: true, running: 0 } as const;
+  expect(assess({ ...well, inbound: [unmade] })).toMatchObject({
+    ready: false,
+    problems: ['the broker does not know the subscription mail/paid yet'],
+  });
+  const down = { service: 'mail', subscription: 'paid', delivering: false, why: 'refused', running: 0 };
+  expect(assess({ ...well, inbound: [down] })).toMatchObject({
+    ready: true,
+    problems: ['events for mail/paid wait: refused'],
+  });
+});

@@ -49,13 +49,12 @@ test.each([
 describe('what this version cannot carry out yet', () => {
   const route = (lines: string) => text.replace('      match:', `${lines}\n      match:`);
   test.each([
-    ['mode: broadcast', route('      mode: broadcast'), 'outbound.routes.charge: mode: broadcast'],
     ['mode: observe', route('      mode: observe'), 'outbound.routes.charge: mode: observe'],
     ['publishCalls', text.replace(':3000', ':3000\n    publishCalls: true'), 'inbound.orders: publishCalls'],
     [
-      'subscriptions',
-      `${text}subscribe:\n  - { name: mail, topic: order.paid, to: POST /hook }`,
-      'subscribe: a subscription',
+      'subscriptions to calls',
+      `${text}subscribe:\n  - { name: mail, call: { service: payments }, to: POST /hook }`,
+      'subscribe.mail: a subscription to calls',
     ],
   ])('%s', (_, changed, what) => {
     const config = configOf(changed);

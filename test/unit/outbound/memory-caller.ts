@@ -4,8 +4,10 @@ import {
   type BrokerStatus,
   type CallerLog,
   type FoundCall,
+  type Published,
   type Stored,
 } from '../../../sidecar/broker/port.ts';
+import type { BroadcastEvent } from '../../../sidecar/model/broadcast.ts';
 import { CallIds } from '../../../sidecar/model/call-id.ts';
 import {
   conclude,
@@ -21,6 +23,8 @@ import { eventually } from '../../support/eventually.ts';
 export class MemoryCaller {
   /** In the order in which they were asked to be stored. */
   readonly stored: ActionEvent[] = [];
+  /** In the order in which they were asked to be stored. */
+  readonly events: BroadcastEvent[] = [];
   readonly delivered: string[] = [];
   /** The id that each content key stands for. */
   readonly claims = new Map<string, string>();
@@ -33,6 +37,7 @@ export class MemoryCaller {
   onStore: (action: ActionEvent) => Stored | Promise<Stored> = () => ({ kind: 'accepted' });
   /** Is waited for before a content is claimed. */
   onClaim: () => void | Promise<void> = () => {};
+  onPublish: (event: BroadcastEvent) => Published | Promise<Published> = () => ({ kind: 'stored' });
   onFind: (id: string) => FoundCall | undefined | Promise<FoundCall | undefined> = (id) => this.known.get(id);
   onWithdraw: (id: string) => 'withdrawn' | 'started' | 'finished' | 'unknown' = () => 'withdrawn';
   #status: BrokerStatus = { connected: true };
@@ -60,6 +65,7 @@ export class MemoryCaller {
       throw new BrokerUnavailable('not connected', { retryAfter: 3000 });
     };
     this.onStore = refuse;
+    this.onPublish = refuse;
     this.onFind = refuse;
     this.onClaim = refuse;
     this.setConnected(false);
@@ -100,7 +106,8 @@ export class MemoryCaller {
     const status = () => this.#status;
     const maxInlineBody = () => this.maxInlineBody;
     const log = this.#log();
-    const broker: Pick<Broker, 'status' | 'onStatus' | 'caller' | 'maxInlineBody'> = {
+    const ids = new CallIds('00000');
+    const broker: Pick<Broker, 'status' | 'onStatus' | 'caller' | 'publisher' | 'maxInlineBody'> = {
       get status() {
         return status();
       },
@@ -109,6 +116,13 @@ export class MemoryCaller {
         return () => this.#listeners.delete(listener);
       },
       caller: () => log,
+      publisher: () => ({
+        newEventId: () => ids.next('orders'),
+        publish: async (event) => {
+          this.events.push(event);
+          return await this.onPublish(event);
+        },
+      }),
       get maxInlineBody() {
         return maxInlineBody();
       },

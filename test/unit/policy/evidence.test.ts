@@ -257,3 +257,32 @@ test('evidence - whatever the service does, a call ends within its attempts and 
     ),
   );
 });
+
+const delivery = { subscription: 'mail', event: 'e', topic: 'order.paid' };
+
+test.for<[what: string, on: readonly number[] | undefined, observation: Observation, expected: object]>([
+  ['2xx', undefined, answered(204), { kind: 'conclude', outcome: 'answered' }],
+  ['a redirect', undefined, answered(302), { kind: 'retry' }],
+  ['404', undefined, answered(404), { kind: 'retry' }],
+  ['500', undefined, answered(500), { kind: 'retry' }],
+  ['a status in on', [503], answered(503), { kind: 'retry' }],
+  [
+    'a status not in on',
+    [503],
+    answered(404),
+    { kind: 'conclude', outcome: 'exhausted', progress: { answer: { status: 404 } } },
+  ],
+  ['2xx with on', [503], answered(201), { kind: 'conclude', outcome: 'answered' }],
+  ['2xx with a large body', undefined, tooLarge, { kind: 'conclude', outcome: 'answered' }],
+  ['500 with a large body', undefined, { ...tooLarge, status: 500 }, { kind: 'retry' }],
+  ['no answer', undefined, noAnswer, { kind: 'retry' }],
+  ['nothing was sent', undefined, notSent, { kind: 'wait' }],
+])('the delivery of an event: %s', ([, on, observation, expected]) => {
+  const retry = {
+    attempts: 3,
+    backoff: { min: 1, max: 2 },
+    ...(on === undefined ? { on: [], untilSuccess: true } : { on }),
+  };
+  const action = sampleAction({ idempotent: true, deadline: now + 1_000_000, retry, delivery });
+  expect(afterAttempt(action, noProgress, made, observation, now, half)).toMatchObject(expected);
+});
