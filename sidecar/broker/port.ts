@@ -3,6 +3,7 @@ import type { BroadcastEvent, DeliveryTarget } from '../model/broadcast.ts';
 import type {
   ActionEvent,
   AttemptRecord,
+  BodyRef,
   CallFacts,
   DeadLetterReason,
   Outcome,
@@ -37,8 +38,12 @@ export interface Broker {
   publisher(service: string): PublisherLog;
   subscriber(service: string): SubscriberLog;
   readonly operator: OperatorLog;
-  /** Largest body that fits into one event, bytes; known after the first connection, a safe guess before. */
+  /** Largest body that is part of its event, bytes; known after the first connection, a safe guess before. */
   readonly maxInlineBody: number;
+  /** Largest body that can be part of its event where it cannot be stored apart, bytes; known as `maxInlineBody` is. */
+  readonly maxEventBody: number;
+  /** Where larger ones are. */
+  readonly bodies: BodyStore;
   /** Lets writes under way end (within `limitMs`), then closes. Safe to call twice. */
   close(limitMs: number): Promise<void>;
 }
@@ -76,6 +81,52 @@ export class BrokerUnavailable extends Error {
     super(message, options);
     this.retryAfter = options.retryAfter ?? 1000;
   }
+}
+
+/** The stored body cannot be read any more: part of it is gone, or is not what was stored. Trying again changes nothing. */
+export class BodyLost extends Error {
+  override readonly name = 'BodyLost';
+}
+
+/**
+ * Bodies that are too large for an event, in chunks of their own beside it. A body is stored before the event that refers
+ * to it, and removed after it: with the call, with its dead letter, or with the stored response. One that no event ever
+ * came to refer to is removed in time by itself.
+ *
+ * Neither way is a whole body in memory: a few chunks are under way at a time, and no more is taken in until they are stored,
+ * or given out until they are wanted.
+ */
+export interface BodyStore {
+  /**
+   * Stores a body while it arrives. Resolves when all of it is stored; until an event refers to it, it can be lost. When it
+   * rejects, what was stored of it is being removed.
+   *
+   * A `request` is refused when the broker is full or stays away. The body of an answer, which cannot be had again, waits as
+   * `finish` does.
+   * @throws {BrokerUnavailable}
+   * @throws what `source` throws, or the reason of `signal`
+   */
+  write(place: BodyPlace, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BodyRef>;
+
+  /**
+   * The body again, part by part, from its beginning. The last part comes only after the digest of the whole is
+   * found right, so that nobody ever has a whole body that is not the one that was stored.
+   * Iterating throws {@link BodyLost}, or {@link BrokerUnavailable} where the broker stays away.
+   */
+  read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined>;
+
+  /** Removes a body unless a stored event refers to it. Never rejects; what fails is reported, and removed in time by itself. */
+  forget(ref: BodyRef): Promise<void>;
+}
+
+/** What a body belongs to. */
+export interface BodyPlace {
+  /**
+   * The body of an `answer` is kept like the stored response; a `lasting-answer` is one that the call goes on after, or that a
+   * callback tells, and is kept like the request.
+   */
+  readonly kind: 'request' | 'answer' | 'lasting-answer';
+  readonly call: Pick<CallFacts, 'id' | 'caller' | 'service' | 'keyed'>;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ const route = mapping({
     'Calls to one service with the same key run one after another, in the order in which they were accepted, across all ' +
       'callers, routes and instances: `header:NAME`, `path:N` (the Nth segment), `query:NAME` or `json:/POINTER` (a ' +
       'string, number, true or false in the body). A call without the value, or with an empty one, waits for nobody. ' +
-      'With `mode: await` or `async` only.',
+      'A body that the value is read from must fit into one event, as with `mode: broadcast`. With `mode: await` or `async` only.',
     'calls run side by side',
   ),
   callback: key(
@@ -121,8 +121,9 @@ const route = mapping({
   ),
   maxBody: key(
     written(size).prefault('32MB'),
-    'Largest body of request and answer; a larger request is refused with 413.',
-    'bodies are held in memory and stored: enough for documents, too little for videos',
+    'Largest body of request and answer; a larger request is refused with 413, a larger answer is a dead letter. Bodies ' +
+      'over 512 KB (SQLite: 1 MB) are stored in chunks while they arrive, so their size costs disk and no memory.',
+    'enough for documents, too little for videos; each call under way takes that much of the broker’s disk twice',
   ),
   onBrokerDown: key(
     choice(['fail', 'passthrough']).default('fail'),

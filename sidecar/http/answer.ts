@@ -1,6 +1,13 @@
 import { STATUS_CODES } from 'node:http';
 import { endToEndAnswer, fieldValue, withoutField } from './headers.ts';
-import type { Answer, CallFacts, RawHeaders, ResponseEvent } from '../model/call.ts';
+import {
+  bodySize,
+  type Answer,
+  type BodyRef,
+  type CallFacts,
+  type RawHeaders,
+  type ResponseEvent,
+} from '../model/call.ts';
 import type { ProblemCode } from '../model/problem-code.ts';
 
 /** An answer ready to be written to a caller. Every answer that Holdline makes is built in this file. */
@@ -9,6 +16,8 @@ export interface Reply {
   readonly reason: string;
   readonly headers: RawHeaders;
   readonly body: Uint8Array;
+  /** The body is stored apart and must be read from there. */
+  readonly bodyRef?: BodyRef;
   readonly trailers: RawHeaders;
   /** The call that it is about. */
   readonly callId?: string;
@@ -191,15 +200,27 @@ function answerOf(answer: Answer, call: CallFacts, replayed: boolean, outcome?: 
   let headers = endToEndAnswer(answer.headers);
   const length = fieldValue(headers, 'content-length');
   const bodyless = call.method === 'HEAD' || answer.status === 304 || answer.status === 204;
-  if (length !== undefined && !bodyless && Number(length) !== answer.body.byteLength) {
+  if (length !== undefined && !bodyless && Number(length) !== bodySize(answer)) {
     // Responses can be published by hand; a false length would put the next answer on this connection out of step.
     headers = withoutField(headers, 'content-length');
   }
   headers.push('Holdline-Call-Id', call.id);
   if (replayed) headers.push('Idempotent-Replayed', 'true');
   if (outcome !== undefined) headers.push('Holdline-Outcome', outcome);
-  const { status, reason, body, trailers } = answer;
-  return { status, reason, headers, body, trailers, callId: call.id, replayed, close: false };
+  const { status, reason, body, bodyRef, trailers } = answer;
+  const reply = { status, reason, headers, body, trailers, callId: call.id, replayed, close: false };
+  return bodyRef === undefined ? reply : { ...reply, bodyRef };
+}
+
+/** In place of a stored answer whose body cannot be read. @param retryAfter ms; absent: it never can be read again */
+export function unreadable(reply: Reply, why: string, retryAfter?: number): Reply {
+  const { callId, status } = reply;
+  if (retryAfter !== undefined) {
+    const detail = `The call is answered, but the broker cannot give the body of the answer now: ${why}.`;
+    return problem('broker-unavailable', { detail, callId, located: true, retryAfter });
+  }
+  const detail = `The call was carried out and answered with ${status}, but the body of the answer is lost: ${why}.`;
+  return problem('outcome-unknown', { detail, callId });
 }
 
 const nothing = Buffer.alloc(0);

@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http';
+import type { Writable } from 'node:stream';
 
-/** How reading a body ended. After `too-large` and `refused` the rest of it is still to come. */
+/** How reading a body ended. After `over-limit` and `refused` the rest of it is still to come. */
 export type BodyRead =
   | { readonly kind: 'whole'; readonly body: Buffer }
-  | { readonly kind: 'too-large' }
+  /** There is more than the limit. `parts`: what was read, more than the limit by part of a packet; the message is paused. */
+  | { readonly kind: 'over-limit'; readonly parts: readonly Buffer[] }
   /** `admit` said no. */
   | { readonly kind: 'refused' }
   /** The sender went away, or sent what is no HTTP, before the end. */
@@ -26,8 +28,12 @@ export function readBody(
     };
     const onData = (part: Buffer) => {
       length += part.length;
-      if (length > limit) end({ kind: 'too-large' });
-      else if (admit(part.length)) parts.push(part);
+      if (length > limit) {
+        // What flows on without a listener would be lost.
+        message.pause();
+        parts.push(part);
+        end({ kind: 'over-limit', parts });
+      } else if (admit(part.length)) parts.push(part);
       else end({ kind: 'refused' });
     };
     const onEnd = () => {
@@ -37,4 +43,66 @@ export function readBody(
     const onGone = () => end({ kind: 'gone' });
     message.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });
+}
+
+/** The body goes on beyond what may be read of it. */
+export class BodyTooLarge extends Error {
+  override readonly name = 'BodyTooLarge';
+  constructor(limit: number) {
+    super(`the body is over ${limit} bytes`);
+  }
+}
+
+/**
+ * The parts of a message's body as they arrive, those that were read before first. Nothing is read ahead of the one who
+ * iterates, so that a sender can be made to wait.
+ * @throws {BodyTooLarge} as soon as there are more than `limit` bytes
+ * @throws Error when the sender goes away before the end
+ */
+export async function* arrivingBody(
+  message: IncomingMessage,
+  before: readonly Buffer[],
+  limit: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  let length = 0;
+  const counted = (part: Buffer): Buffer => {
+    length += part.length;
+    if (length > limit) throw new BodyTooLarge(limit);
+    return part;
+  };
+  for (const part of before) yield counted(part);
+  // Who stops reading may still want to answer.
+  for await (const part of message.iterator({ destroyOnReturn: false })) yield counted(part as Buffer);
+  if (!message.complete) throw new Error('the connection was closed in the middle of the body');
+}
+
+/** The same parts, the first of which is at hand; what keeps it from coming is thrown here. */
+export async function primed(
+  parts: AsyncGenerator<Uint8Array, void, undefined>,
+): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+  const first = await parts.next();
+  return (async function* () {
+    if (first.done !== true) yield first.value;
+    yield* parts;
+  })();
+}
+
+/**
+ * Writes parts as fast as they are taken; leaves the end to its caller. Resolves with false when the other side has
+ * closed before everything was written.
+ * @throws what iterating throws
+ */
+export async function pour(parts: AsyncGenerator<Uint8Array, void, undefined>, to: Writable): Promise<boolean> {
+  for await (const part of parts) {
+    if (to.destroyed || to.errored !== null) return false;
+    if (to.write(part)) continue;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        to.off('drain', done).off('close', done);
+        resolve();
+      };
+      to.on('drain', done).on('close', done);
+    });
+  }
+  return !to.destroyed;
 }

@@ -101,9 +101,12 @@ function cloudEvent(id: string, action: ActionEvent, response: ResponseEvent, wi
   };
 }
 
-function message({ headers, body }: Pick<ActionEvent, 'headers' | 'body'>, isLeftOut: boolean): FeedMessage {
+function message(
+  { headers, body, bodyRef }: Pick<ActionEvent, 'headers' | 'body' | 'bodyRef'>,
+  isLeftOut: boolean,
+): FeedMessage {
   const shown = shownHeaders(headers);
-  if (isLeftOut) return { headers: shown, bodySize: body.byteLength };
+  if (isLeftOut || bodyRef !== undefined) return { headers: shown, bodySize: bodyRef?.size ?? body.byteLength };
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return isUtf8(bytes)
     ? { headers: shown, body: bytes.toString('utf8') }

@@ -14,7 +14,7 @@ export function callbackOf(action: ActionEvent, response: ResponseEvent): Action
   // An operator who discards a dead letter ends nothing: the caller has heard of the letter.
   if (callback === undefined || response.outcome === 'discarded') return undefined;
   const { round } = response.call;
-  const { status, headers, trailers, body } = replay(response, false);
+  const { status, headers, trailers, body, bodyRef } = replay(response, false);
   return {
     id: callbackId(caller, action.id, round, response.outcome),
     round: 1,
@@ -26,6 +26,7 @@ export function callbackOf(action: ActionEvent, response: ResponseEvent): Action
     headers: ofAnswer(headers),
     trailers,
     body,
+    ...(bodyRef !== undefined && { bodyRef }),
     hasBody: true,
     acceptedAt: response.finishedAt,
     deadline: response.finishedAt + (action.deadline - action.acceptedAt),

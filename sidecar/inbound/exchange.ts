@@ -1,7 +1,9 @@
 import { Agent, request, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { BrokerUnavailable, type BodyPlace, type BodyStore } from '../broker/port.ts';
+import { arrivingBody, BodyTooLarge, pour } from '../http/body.ts';
 import { endToEndAnswer, fieldValue } from '../http/headers.ts';
-import type { ActionEvent, Answer } from '../model/call.ts';
-import type { Observation } from '../policy/evidence.ts';
+import type { ActionEvent, Answer, BodyRef } from '../model/call.ts';
+import { asksForRetry, type Observation } from '../policy/evidence.ts';
 import type { Connection, Connections } from './connections.ts';
 import { describe, provesNotSent } from './failure.ts';
 import { fields, requestHeaders } from './request-head.ts';
@@ -16,6 +18,21 @@ export interface ExchangeLimits {
   readonly timeout: number;
   /** Bytes of the answer's body. */
   readonly maxBody: number;
+  /** An answer with a larger body is stored apart from its event, bytes. */
+  readonly maxInlineBody: number;
+}
+
+/** Where an exchange goes, and what it needs on the way. */
+export interface ExchangeMeans {
+  readonly target: Target;
+  readonly connections: Connections;
+  readonly connection: Connection;
+  /** Takes in the bodies of large answers. */
+  readonly bodies: BodyStore;
+  /** The body of the request where it is stored apart, its first part at hand. */
+  readonly body?: AsyncGenerator<Uint8Array, void, undefined> | undefined;
+  /** Sign the attempt. */
+  readonly secrets?: readonly string[];
 }
 
 /** Hands established connections to Node's HTTP client, which gives them back by their `free` event. */
@@ -40,6 +57,8 @@ class HandOver extends Agent {
 
 const handOver = new HandOver();
 
+const nothing = new Uint8Array(0);
+
 /**
  * One replay of an action on an established connection: sends the request exactly as it is stored and collects the
  * whole answer. Once it is made, the request counts as sent.
@@ -55,40 +74,78 @@ export class Exchange {
   readonly #connection: Connection;
   readonly #fresh: boolean;
   readonly #connections: Connections;
-  readonly #maxBody: number;
-  readonly #timer: NodeJS.Timeout;
+  readonly #action: ActionEvent;
+  readonly #limits: ExchangeLimits;
+  readonly #bodies: BodyStore;
+  readonly #startedAt = performance.now();
+  #timer: NodeJS.Timeout;
+  /** Time that the exchange had to wait for the broker, ms; it is not the service's. */
+  #brokerTime = 0;
+  /** It waits for the broker since then. */
+  #brokerSince: number | undefined;
+  /** Ends the storing of a large answer that is of no use any more. */
+  #storing: AbortController | undefined;
   #answered = false;
   #settle: ((observation: Observation) => void) | undefined;
 
   /** @throws TypeError for a request that cannot be written; nothing was sent then */
-  constructor(
-    action: ActionEvent,
-    attempt: number,
-    to: {
-      readonly target: Target;
-      readonly connections: Connections;
-      readonly connection: Connection;
-      readonly secrets?: readonly string[];
-    },
-    limits: ExchangeLimits,
-  ) {
+  constructor(action: ActionEvent, attempt: number, to: ExchangeMeans, limits: ExchangeLimits) {
     const { promise, resolve } = Promise.withResolvers<Observation>();
     this.observation = promise;
     this.#settle = resolve;
     this.#connection = to.connection;
     this.#connections = to.connections;
     this.#fresh = to.connection.fresh;
-    this.#maxBody = limits.maxBody;
+    this.#action = action;
+    this.#limits = limits;
+    this.#bodies = to.bodies;
     this.#outgoing = outgoingRequest(action, requestHeaders(action, attempt, to.target.authority, to.secrets), to);
     this.#outgoing.maxHeadersCount = 0;
     this.#outgoing.on('response', (incoming) => this.#collect(incoming));
     this.#outgoing.on('error', (error) => this.#failed(error));
-    this.#outgoing.on('close', () => this.#end({ kind: 'no-answer', detail: 'the connection was closed' }));
-    this.#timer = setTimeout(() => this.abort(`no whole answer within ${limits.timeout} ms`), limits.timeout);
+    this.#outgoing.on('close', () => {
+      // An answer that is being stored is read to its end first, and whether it is whole shows there.
+      if (this.#storing === undefined) this.#end({ kind: 'no-answer', detail: 'the connection was closed' });
+    });
+    this.#timer = setTimeout(() => this.#timeOver(), limits.timeout);
     this.#connections.engage(this.#connection);
     if (action.trailers.length > 0) this.#outgoing.addTrailers([...fields(action.trailers)]);
-    if (action.hasBody) this.#outgoing.end(action.body);
+    if (to.body !== undefined) this.#send(to.body);
+    else if (action.hasBody) this.#outgoing.end(action.body);
     else this.#outgoing.end();
+  }
+
+  #timeOver(): void {
+    const { timeout } = this.#limits;
+    const now = performance.now();
+    const waited = this.#brokerTime + (this.#brokerSince === undefined ? 0 : now - this.#brokerSince);
+    const left = this.#startedAt + timeout + waited - now;
+    if (left > 1) this.#timer = setTimeout(() => this.#timeOver(), left);
+    else this.abort(`no whole answer within ${timeout} ms`);
+  }
+
+  #waitsForBroker(waits: boolean): void {
+    const now = performance.now();
+    if (this.#brokerSince !== undefined) this.#brokerTime += now - this.#brokerSince;
+    this.#brokerSince = waits ? now : undefined;
+  }
+
+  /** Sends a body as it is read from the broker. */
+  #send(body: AsyncGenerator<Uint8Array, void, undefined>): void {
+    pour(this.#fromBroker(body), this.#outgoing).then(
+      (isWhole) => isWhole && this.#outgoing.end(),
+      (error: unknown) => this.abort(`the stored request could not be read to its end: ${describe(error)}`),
+    );
+  }
+
+  async *#fromBroker(body: AsyncGenerator<Uint8Array, void, undefined>): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#waitsForBroker(true);
+    for await (const part of body) {
+      this.#waitsForBroker(false);
+      yield part;
+      this.#waitsForBroker(true);
+    }
+    this.#waitsForBroker(false);
   }
 
   /** Breaks the exchange off; what it showed is then that no answer came. */
@@ -102,32 +159,83 @@ export class Exchange {
     this.#answered = true;
     const chunks: Buffer[] = [];
     let size = 0;
-    incoming.on('data', (chunk: Buffer) => {
+    const { maxBody, maxInlineBody } = this.#limits;
+    const inline = Math.min(maxBody, maxInlineBody);
+    const onData = (chunk: Buffer) => {
       size += chunk.length;
-      if (size <= this.#maxBody) {
-        chunks.push(chunk);
-        return;
-      }
-      const detail = `the answer's body is over ${this.#maxBody} bytes`;
-      this.#end({ kind: 'answer-too-large', status: incoming.statusCode!, detail });
-      this.#connection.socket.destroy();
-    });
-    incoming.on('error', (error) => this.#failed(error));
-    incoming.on('end', () => {
+      chunks.push(chunk);
+      if (size <= inline) return;
+      // What flows on without a listener would be lost.
+      incoming.pause();
+      incoming.off('data', onData).off('end', onEnd);
+      if (Math.max(size, Number(incoming.headers['content-length'] ?? 0)) > maxBody) this.#tooLarge(incoming);
+      else this.#store(incoming, chunks);
+    };
+    const onEnd = () => {
       // An end without completeness is a close in the middle of the body.
       if (!incoming.complete) return this.#failed(new Error('the connection was closed in the middle of the answer'));
-      this.#heed(fieldValue(incoming.rawHeaders, 'keep-alive'));
-      const answer: Answer = {
-        status: incoming.statusCode!,
-        reason: incoming.statusMessage!,
-        headers: endToEndAnswer(incoming.rawHeaders),
-        trailers: incoming.rawTrailers,
-        body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size),
-      };
-      this.#end({ kind: 'answer', answer });
-      // The service answered before it had the whole request: what it does with the rest is unknown.
-      if (!this.#outgoing.writableFinished) this.#connection.socket.destroy();
-    });
+      this.#answer(incoming, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
+    };
+    incoming.on('data', onData).on('end', onEnd);
+    incoming.on('error', (error) => this.#failed(error));
+  }
+
+  #tooLarge(incoming: IncomingMessage): void {
+    const detail = `the answer's body is over ${this.#limits.maxBody} bytes`;
+    this.#end({ kind: 'answer-too-large', status: incoming.statusCode!, detail });
+    this.#connection.socket.destroy();
+  }
+
+  /** The answer is whole. */
+  #answer(incoming: IncomingMessage, body: Uint8Array, bodyRef?: BodyRef): void {
+    this.#heed(fieldValue(incoming.rawHeaders, 'keep-alive'));
+    const answer: Answer = {
+      status: incoming.statusCode!,
+      reason: incoming.statusMessage!,
+      headers: endToEndAnswer(incoming.rawHeaders),
+      trailers: incoming.rawTrailers,
+      body,
+      ...(bodyRef !== undefined && { bodyRef }),
+    };
+    this.#end({ kind: 'answer', answer });
+    // The service answered before it had the whole request: what it does with the rest is unknown.
+    if (!this.#outgoing.writableFinished) this.#connection.socket.destroy();
+  }
+
+  /** Stores the body of a large answer while it arrives. @param before what came of it already */
+  #store(incoming: IncomingMessage, before: readonly Buffer[]): void {
+    const { id, caller, service, keyed, retry, callback } = this.#action;
+    // Neither a round of attempts nor a callback ends in time for the retention of responses.
+    const lasts = callback !== undefined || asksForRetry(retry, incoming.statusCode!);
+    const kind = lasts ? 'lasting-answer' : 'answer';
+    const place: BodyPlace = { kind, call: { id, caller, service, keyed } };
+    this.#storing = new AbortController();
+    this.#bodies
+      .write(place, this.#toBroker(incoming, before), this.#storing.signal)
+      .then(
+        (ref) => {
+          this.#waitsForBroker(false);
+          if (this.#settle !== undefined) return this.#answer(incoming, nothing, ref);
+          return this.#bodies.forget(ref);
+        },
+        (error: unknown) => {
+          this.#waitsForBroker(false);
+          if (error instanceof BodyTooLarge) return this.#tooLarge(incoming);
+          // Without a broker that takes it there is no answer that anybody could be given.
+          if (error instanceof BrokerUnavailable) return this.abort(`the answer could not be stored: ${error.message}`);
+          return this.#failed(error instanceof Error ? error : new Error(String(error)));
+        },
+      )
+      .catch((error: unknown) => this.#failed(error as Error));
+  }
+
+  async *#toBroker(incoming: IncomingMessage, before: readonly Buffer[]): AsyncGenerator<Buffer, void, undefined> {
+    for await (const part of arrivingBody(incoming, before, this.#limits.maxBody)) {
+      this.#waitsForBroker(true);
+      yield part;
+      this.#waitsForBroker(false);
+    }
+    this.#waitsForBroker(true);
   }
 
   #heed(keepAlive: string | undefined): void {
@@ -147,6 +255,7 @@ export class Exchange {
     clearTimeout(this.#timer);
     this.#settle(observation);
     this.#settle = undefined;
+    this.#storing?.abort(new Error('the exchange is over'));
   }
 }
 

@@ -88,7 +88,7 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
     instance,
     course,
     gate,
-    maxInlineBody: () => broker.maxInlineBody,
+    broker,
     more: () => taking?.more(),
     told: (id) => {
       if (readCallId(id).keyed) rememberDelivery(broker.caller(service), id).catch(report);

@@ -1,16 +1,20 @@
 import type { InboundConfig } from '../config/config.ts';
-import type { Lease } from '../broker/port.ts';
+import { BodyLost, type Broker, type Lease } from '../broker/port.ts';
+import { primed } from '../http/body.ts';
 import {
+  bodySize,
   conclude,
   factsOf,
   type ActionEvent,
   type AttemptRecord,
+  type BodyRef,
   type Progress,
   type TraceContext,
 } from '../model/call.ts';
 import {
   afterAttempt,
   beforeAttempt,
+  cannotBeSent,
   type Conclusion,
   type Observation,
   type Postponement,
@@ -52,14 +56,15 @@ interface Held {
   progress: Progress;
   stage: 'waiting' | 'starting' | 'sent' | 'ending';
   exchange?: Exchange;
+  /** The request's body where it is stored apart, its first part at hand. */
+  body?: AsyncGenerator<Uint8Array, void, undefined>;
 }
 
 export interface ReplayerOptions {
   readonly instance: string;
   readonly course: Course;
   readonly gate: Gatekeeper;
-  /** Bytes of an answer's body that the broker can store. */
-  maxInlineBody(): number;
+  readonly broker: Pick<Broker, 'bodies' | 'maxInlineBody'>;
   /** Slots became free. */
   more(): void;
   /** The service has taken the answer of the call `id`, which it had made itself. */
@@ -179,6 +184,7 @@ export class Replayer {
     const { connections } = course;
     const { opening } = this.#gate.state;
     held.stage = 'starting';
+    if (action.bodyRef !== undefined && !(await this.#openBody(held, action.bodyRef))) return;
     const rested = connections.rested();
     let connection = rested ?? (await this.#connect(held, course, opening));
     if (connection === undefined) return this.#giveBack(held);
@@ -208,10 +214,11 @@ export class Replayer {
     const { timeout } = course.config;
     const at = Date.now();
     const clock = performance.now();
-    const maxBody = Math.min(action.maxBody, this.#options.maxInlineBody());
+    const { bodies, maxInlineBody } = this.#options.broker;
+    const limits = { timeout, maxBody: action.maxBody, maxInlineBody };
     let exchange: Exchange;
     try {
-      exchange = new Exchange(sent, attempt, { ...course, connection }, { timeout, maxBody });
+      exchange = new Exchange(sent, attempt, { ...course, connection, bodies, body: held.body }, limits);
     } catch (error) {
       connection.socket.destroy();
       throw error;
@@ -242,6 +249,25 @@ export class Replayer {
     }
     this.#gate.reached();
     return this.#settle(held, decision);
+  }
+
+  /**
+   * Begins to read a body that is stored apart. What cannot be read is found here, before anything is sent.
+   * @returns false where the call has ended with that
+   */
+  async #openBody(held: Held, ref: BodyRef): Promise<boolean> {
+    try {
+      held.body = await primed(this.#options.broker.bodies.read(ref));
+      return true;
+    } catch (error) {
+      if (!(error instanceof BodyLost)) throw error;
+      this.#tell(held, error);
+      const { action } = held.lease;
+      const attempt = action.earlier.length + held.progress.attempts.length + 1;
+      const made = { attempt, at: Date.now(), ms: 0, instance: this.#options.instance };
+      await this.#settle(held, cannotBeSent(held.progress, made, error.message));
+      return false;
+    }
   }
 
   async #connect(held: Held, { connections }: Course, opening: number): Promise<Connection | undefined> {
@@ -360,7 +386,7 @@ function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
 
 function tellDelivery(held: Held): void {
   const { action, progress } = held.lease;
-  const bodyBytes = action.body.byteLength;
+  const bodyBytes = bodySize(action);
   deliveryStarted.publish({ delivery: held, call: factsOf(action), progress, bodyBytes, ...traceOf(action) });
 }
 

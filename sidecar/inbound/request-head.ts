@@ -1,5 +1,6 @@
+import { fieldValue } from '../http/headers.ts';
 import { signatureFields } from '../http/webhook-signature.ts';
-import type { ActionEvent, RawHeaders } from '../model/call.ts';
+import { bodySize, type ActionEvent, type RawHeaders } from '../model/call.ts';
 
 /**
  * The header fields of an attempt: those that the caller sent, in their order, with case and duplicates, then
@@ -10,6 +11,8 @@ import type { ActionEvent, RawHeaders } from '../model/call.ts';
  * - `Expect`: the sidecar that took the request has met the expectation, and the content is at hand (RFC 9110 §10.1.1);
  * - `webhook-…`, where the attempt is signed here;
  * - `Content-Length`, where the stored body is framed in another way (no body, or chunks because of trailers).
+ *
+ * A body that is stored apart is framed as the caller framed it; one in its event has a length.
  *
  * @param attempt its number over all rounds
  * @param authority for `Host` where the caller sent none (HTTP/1.0)
@@ -23,8 +26,8 @@ export function requestHeaders(
 ): string[] {
   const { trace } = action;
   const stored = secrets === undefined ? action.headers : withoutSignature(action.headers);
-  const chunked = action.trailers.length > 0;
-  const length = action.hasBody && !chunked ? String(action.body.byteLength) : undefined;
+  const chunked = action.trailers.length > 0 || (action.bodyRef !== undefined && !isSized(stored));
+  const length = action.hasBody && !chunked ? String(bodySize(action)) : undefined;
   const headers: string[] = [];
   let hasHost = false;
   let hasKey = false;
@@ -73,6 +76,10 @@ export function requestHeaders(
 /** Whoever signed the event on its way here did not sign this attempt. */
 function withoutSignature(raw: RawHeaders): string[] {
   return [...fields(raw)].filter(([name]) => !/^webhook-(id|timestamp|signature)$/i.test(name)).flat();
+}
+
+function isSized(stored: RawHeaders): boolean {
+  return fieldValue(stored, 'content-length') !== undefined;
 }
 
 /** Lengths of the names that {@link requestHeaders} looks at: most others need not be lower-cased. */

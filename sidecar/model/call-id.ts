@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomInt, randomUUID, type Hash } from 'node:crypto';
 
 /**
  * Call ids are UUIDs (RFC 9562): version 7 for a new call, version 8 derived from the key where there is one, so that
@@ -139,10 +139,14 @@ export function contentKey({ caller, service, host, method, fingerprint: print, 
 
 /** Digest of what "the same request" means under one key: target, content type and body (contract section 4). */
 export function fingerprint(target: string, contentType: string, body: Uint8Array): string {
+  return beginFingerprint(target, contentType).update(body).digest('base64url');
+}
+
+/** The beginning of a {@link fingerprint} for a body that comes in parts: update it with them, digest it in `base64url`. */
+export function beginFingerprint(target: string, contentType: string): Hash {
   const hash = createHash('sha256');
   hash.update(`${Buffer.byteLength(target)}:`).update(target);
-  hash.update(`${Buffer.byteLength(contentType)}:`).update(contentType);
-  return hash.update(body).digest('base64url');
+  return hash.update(`${Buffer.byteLength(contentType)}:`).update(contentType);
 }
 
 const CALL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

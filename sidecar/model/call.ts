@@ -13,6 +13,33 @@
 /** Header or trailer fields as they stood on the wire: name, value, name, value, … in order, with case and duplicates. */
 export type RawHeaders = readonly string[];
 
+/**
+ * A body that is stored apart from its event, in chunks, because it is too large to be part of one. Whoever holds a
+ * reference can read the body; where it lies is the broker's business.
+ */
+export interface BodyRef {
+  /** Where the broker keeps it. */
+  readonly id: string;
+  readonly chunks: number;
+  /** Bytes of the whole body. */
+  readonly size: number;
+  /** SHA-256 of the whole body, in hexadecimal. */
+  readonly sha256: string;
+}
+
+/** What carries a body: in itself, or by reference. */
+export interface Bodied {
+  /** Empty where the body is stored apart. */
+  readonly body: Uint8Array;
+  /** The body is stored apart. */
+  readonly bodyRef?: BodyRef;
+}
+
+/** Bytes of a body, wherever it is. */
+export function bodySize({ body, bodyRef }: Bodied): number {
+  return bodyRef === undefined ? body.byteLength : bodyRef.size;
+}
+
 /** What the route says about repeating an attempt. Travels with the action: the route belongs to the caller. */
 export interface RetryPolicy {
   /** All tries of one round, the first included. */
@@ -46,7 +73,10 @@ export interface ActionEvent {
   /** End-to-end request headers, hop-by-hop and `Holdline-*` ones already removed, `Host` included. */
   readonly headers: RawHeaders;
   readonly trailers: RawHeaders;
+  /** Empty where the body is stored apart. */
   readonly body: Uint8Array;
+  /** The body is stored apart: it is too large for the event. */
+  readonly bodyRef?: BodyRef;
   /** False where the request had no body at all, which is not the same as an empty one (RFC 9112 §6.3). */
   readonly hasBody: boolean;
   readonly acceptedAt: number;
@@ -100,7 +130,8 @@ export const noDeadline = 8_640_000_000_000_000;
  * What an attempt proved:
  * - `answered`: a full answer with a status that is final for this call.
  * - `retry-status`: a full answer with a status listed in `retry.on`.
- * - `not-sent`: nothing reached the callee (refused, DNS, TLS, health check red). Costs no attempt, so never recorded as one.
+ * - `not-sent`: nothing reached the callee (refused, DNS, TLS, health check red). Costs no attempt, so it is recorded only where it
+ *   ends the call: the stored request is lost.
  * - `no-answer`: sent, but no whole answer came back (reset, timeout).
  * - `sidecar-died`: started by a sidecar that ended before it could tell.
  * - `answer-too-large`: the answer's body went over `maxBody`.
@@ -130,7 +161,10 @@ export interface Answer {
   /** End-to-end headers in wire order. */
   readonly headers: RawHeaders;
   readonly trailers: RawHeaders;
+  /** Empty where the body is stored apart. */
   readonly body: Uint8Array;
+  /** The body is stored apart: it is too large for the event. */
+  readonly bodyRef?: BodyRef;
 }
 
 /** How a call ended. All but `answered` and `cancelled` leave a dead letter; see {@link isDeadLetter}. */

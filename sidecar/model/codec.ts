@@ -3,6 +3,7 @@ import type {
   ActionEvent,
   Answer,
   AttemptRecord,
+  BodyRef,
   DeadLetterReason,
   Progress,
   RawHeaders,
@@ -16,6 +17,8 @@ import type {
  * `sidecar/docs/events.md` documents every field; `v` is the version of the format.
  */
 export const FORMAT_VERSION = 1;
+/** Of events whose body is stored apart. A reader of version 1 would take the body for empty, so it must not read them. */
+const FORMAT_VERSION_APART = 2;
 
 /** The bytes are not an event of a version that this program reads. */
 export class EventFormatError extends Error {
@@ -53,9 +56,9 @@ function unframe(bytes: Uint8Array, kind: string): { head: Record<string, unknow
   }
   if (!isObject(head)) throw new EventFormatError(`${kind}: the head is not an object`);
   const { v } = head;
-  if (v !== FORMAT_VERSION) {
+  if (v !== FORMAT_VERSION && v !== FORMAT_VERSION_APART) {
     throw new EventFormatError(
-      `${kind}: version ${String(v)} of the event format, this program reads ${FORMAT_VERSION}`,
+      `${kind}: version ${String(v)} of the event format, this program reads ${FORMAT_VERSION} and ${FORMAT_VERSION_APART}`,
     );
   }
   return { head, body: buffer.subarray(4 + length) };
@@ -82,6 +85,26 @@ const actionFields = [
   'retry',
 ];
 
+/** The format version of an event that holds `bodied`. */
+export function formatVersionOf(bodied: { readonly bodyRef?: BodyRef } | undefined): number {
+  return bodied?.bodyRef === undefined ? FORMAT_VERSION : FORMAT_VERSION_APART;
+}
+
+/** A reference as an event tells it; who published the event may be anybody. */
+function bodyRefOf(ref: unknown, kind: string): BodyRef {
+  const { id, chunks, size, sha256 } = demand(ref, `bodyRef in ${kind}`, []) as BodyRef;
+  const isRef =
+    typeof id === 'string' &&
+    Number.isSafeInteger(chunks) &&
+    chunks > 0 &&
+    Number.isSafeInteger(size) &&
+    size > 0 &&
+    typeof sha256 === 'string' &&
+    /^[0-9a-f]{64}$/.test(sha256);
+  if (!isRef) throw new EventFormatError(`${kind}: ${JSON.stringify(ref)} is not a reference to a body`);
+  return { id, chunks, size, sha256 };
+}
+
 type ActionHead = Omit<ActionEvent, 'body'>;
 
 function actionHead(action: ActionEvent): ActionHead {
@@ -97,15 +120,16 @@ function actionOf(head: ActionHead, body: Uint8Array): ActionEvent {
     trailers: head.trailers ?? [],
     earlier: head.earlier ?? [],
     keyed: head.keyed ?? false,
-    hasBody: head.hasBody ?? body.length > 0,
+    hasBody: head.hasBody ?? (body.length > 0 || head.bodyRef !== undefined),
     fingerprint: head.fingerprint ?? '',
     maxBody: head.maxBody ?? Number.MAX_SAFE_INTEGER,
     body,
+    ...(head.bodyRef !== undefined && { bodyRef: bodyRefOf(head.bodyRef, 'action') }),
   };
 }
 
 export function encodeAction(action: ActionEvent): Uint8Array {
-  return frame({ v: FORMAT_VERSION, ...actionHead(action) }, action.body);
+  return frame({ v: formatVersionOf(action), ...actionHead(action) }, action.body);
 }
 
 /** @throws {EventFormatError} */
@@ -120,11 +144,13 @@ interface AnswerHead {
   readonly reason: string;
   readonly headers: RawHeaders;
   readonly trailers: RawHeaders;
+  readonly bodyRef?: BodyRef;
 }
 
 function answerHead(answer: Answer): AnswerHead {
-  const { status, reason, headers, trailers } = answer;
-  return { status, reason, headers, trailers };
+  const { status, reason, headers, trailers, bodyRef } = answer;
+  const head = { status, reason, headers, trailers };
+  return bodyRef === undefined ? head : { ...head, bodyRef };
 }
 
 function answerOf(answer: unknown, body: Uint8Array, kind: string): Answer {
@@ -138,13 +164,14 @@ function answerOf(answer: unknown, body: Uint8Array, kind: string): Answer {
     headers: head.headers ?? [],
     trailers: head.trailers ?? [],
     body,
+    ...(head.bodyRef !== undefined && { bodyRef: bodyRefOf(head.bodyRef, kind) }),
   };
 }
 
 export function encodeResponse(response: ResponseEvent): Uint8Array {
   const { answer, ...rest } = response;
   if (answer === undefined) return frame({ v: FORMAT_VERSION, ...rest }, noBody);
-  return frame({ v: FORMAT_VERSION, ...rest, answer: answerHead(answer) }, answer.body);
+  return frame({ v: formatVersionOf(answer), ...rest, answer: answerHead(answer) }, answer.body);
 }
 
 /** @throws {EventFormatError} */
@@ -173,7 +200,7 @@ export interface StoredProgress {
 export function encodeProgress(stored: StoredProgress): Uint8Array {
   const { answer, ...rest } = stored.progress;
   const feed = stored.feed === true ? { feed: true } : undefined;
-  const head = { v: FORMAT_VERSION, accounted: stored.accounted, ...feed, ...rest };
+  const head = { v: formatVersionOf(answer), accounted: stored.accounted, ...feed, ...rest };
   if (answer === undefined) return frame(head, noBody);
   return frame({ ...head, answer: answerHead(answer) }, answer.body);
 }
@@ -207,7 +234,7 @@ export interface StoredDeadLetter {
 
 export function encodeDeadLetter(letter: StoredDeadLetter): Uint8Array {
   const { action, ...rest } = letter;
-  return frame({ v: FORMAT_VERSION, ...rest, action: actionHead(action) }, action.body);
+  return frame({ v: formatVersionOf(action), ...rest, action: actionHead(action) }, action.body);
 }
 
 /** @throws {EventFormatError} */

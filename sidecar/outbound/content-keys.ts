@@ -1,4 +1,4 @@
-import { BrokerUnavailable, type CallerLog } from '../broker/port.ts';
+import { BrokerUnavailable, type BodyStore, type CallerLog } from '../broker/port.ts';
 import { contentCallId } from '../model/call-id.ts';
 import type { ActionEvent } from '../model/call.ts';
 import { trouble } from '../telemetry/channels.ts';
@@ -28,10 +28,10 @@ export class ContentKeys {
   readonly #context: OpenCallContext;
   readonly #keys = new WeakMap<OpenCall, string>();
 
-  constructor(log: CallerLog, alarms: Alarms, patience: BrokerPatience) {
+  constructor(log: CallerLog, bodies: BodyStore, alarms: Alarms, patience: BrokerPatience) {
     this.#log = log;
     this.#patience = patience;
-    this.#context = { log, alarms, patience, closed: (call) => this.#closed(call) };
+    this.#context = { log, bodies, alarms, patience, closed: (call) => this.#closed(call) };
   }
 
   /**
@@ -43,6 +43,7 @@ export class ContentKeys {
     const open = this.#open.get(key);
     if (open !== undefined) {
       open.join(hold);
+      if (instead === undefined) this.#dropBody(action);
       return;
     }
     const claiming = new Claiming();
@@ -65,11 +66,11 @@ export class ContentKeys {
       () => this.#log.claim(claim),
       () => !claiming.left,
     );
-    // Nothing is stored of a call that nobody waits for any more.
-    if (claiming.left) return;
     const open = this.#open.get(key);
-    if (open?.id === id) {
-      open.join(hold);
+    // Nothing is stored of a call that nobody waits for any more.
+    if (claiming.left || open?.id === id) {
+      if (!claiming.left) open?.join(hold);
+      if (instead === undefined) this.#dropBody(action);
       return;
     }
     const wantedAgain = (again: Hold, same: ActionEvent) =>
@@ -79,6 +80,14 @@ export class ContentKeys {
     this.#open.set(key, call);
     call.join(hold);
     call.carry();
+  }
+
+  /** The body that was stored for a request which becomes no call. One that came with others may have gone into theirs. */
+  #dropBody({ bodyRef }: ActionEvent): void {
+    if (bodyRef === undefined) return;
+    this.#context.bodies.forget(bodyRef).catch((error: unknown) => {
+      trouble.publish({ where: 'outbound', error: error instanceof Error ? error : new Error(String(error)) });
+    });
   }
 
   #closed(call: OpenCall): void {

@@ -1,17 +1,18 @@
-import type { Broker, CallerLog, PublisherLog } from '../broker/port.ts';
+import { BODY_WINDOW } from '../broker/chunks.ts';
+import { BrokerUnavailable, type Broker, type CallerLog, type PublisherLog } from '../broker/port.ts';
 import type { RouteConfig } from '../config/config.ts';
 import { readBody } from '../http/body.ts';
 import { endToEndRequest } from '../http/headers.ts';
 import { callerContext, newTrace } from '../http/trace-context.ts';
 import { contentCallId, contentKey, fingerprint, keyedCallId } from '../model/call-id.ts';
-import type { ActionEvent, TraceContext } from '../model/call.ts';
+import type { ActionEvent, BodyRef, TraceContext } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
 import { orderKeyOf } from '../policy/order.ts';
 import { parsePrefer } from '../policy/prefer.ts';
 import type { Routed } from '../policy/route.ts';
 import { callerGone, callStarting, type CallStarting, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import { malformed, problem } from '../http/answer.ts';
+import { malformed, problem, type Reply } from '../http/answer.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import { ContentKeys } from './content-keys.ts';
 import type { Exchange } from './exchange.ts';
@@ -19,11 +20,20 @@ import { Hold } from './hold.ts';
 import type { Holds } from './holds.ts';
 import { eventOf, Publication } from './publication.ts';
 import { OpenCall, type OpenCallContext } from './open-call.ts';
+import { upload } from './upload.ts';
 
 /** When it makes sense to come back to a sidecar that holds too much, ms. */
 const overloadTime = 1000;
 
 const nothing = Buffer.alloc(0);
+
+/** A request whose body is stored apart. */
+interface StoredRequest {
+  readonly id: string;
+  readonly keyed: boolean;
+  readonly ref: BodyRef;
+  readonly fingerprint: string;
+}
 
 export interface DurableCallsOptions {
   /** The service that calls. */
@@ -36,7 +46,7 @@ export interface DurableCallsOptions {
   /** A caller that sends nothing of its body for this long is given up, ms. */
   readonly stallLimit: number;
   /** Sends a request that could not be stored on to its callee. */
-  passThrough(exchange: Exchange, body: Uint8Array): void;
+  passThrough(exchange: Exchange, body?: Uint8Array): void;
 }
 
 /** Turns requests of durable routes into calls, and calls' answers into the requests' answers. */
@@ -55,8 +65,8 @@ export class DurableCalls {
     const closed = (call: OpenCall) => {
       if (this.#keyed.get(call.id) === call) this.#keyed.delete(call.id);
     };
-    this.#context = { log, alarms, patience: this.#patience, closed };
-    this.#contents = new ContentKeys(log, alarms, this.#patience);
+    this.#context = { log, bodies: broker.bodies, alarms, patience: this.#patience, closed };
+    this.#contents = new ContentKeys(log, broker.bodies, alarms, this.#patience);
   }
 
   /** Answers the exchange, now or when its call is answered. */
@@ -76,14 +86,15 @@ export class DurableCalls {
       exchange.send(malformed('The request has more than one Idempotency-Key.'));
       return;
     }
-    const limit = this.#bodyLimit(route);
-    if ((facts.contentLength ?? 0) > limit) {
-      this.#tooLarge(exchange, route, limit);
+    const declared = facts.contentLength ?? 0;
+    if (declared > this.#bodyLimit(route)) {
+      this.#tooLarge(exchange, route);
       return;
     }
+    const isLarge = declared > this.#inlineLimit(route);
     const { alarms, holds } = this.#options;
     const hold = new Hold(exchange, route, parsePrefer(facts.prefer), alarms);
-    const refusal = holds.admit(hold, facts.contentLength ?? 0);
+    const refusal = holds.admit(hold, isLarge ? BODY_WINDOW : declared);
     if (refusal !== undefined) {
       this.#overloaded(exchange, refusal);
       return;
@@ -94,7 +105,8 @@ export class DurableCalls {
       if (exchange.res.headersSent || callee === undefined || !callerGone.hasSubscribers) return;
       tellGone(exchange, route.name, callee);
     });
-    if (exchange.hasBody) this.#read(hold, callee, limit);
+    if (isLarge && callee !== undefined) this.#upload(hold, callee, []);
+    else if (exchange.hasBody) this.#read(hold, callee);
     else this.#begin(hold, callee, nothing);
   }
 
@@ -102,11 +114,7 @@ export class DurableCalls {
     this.#patience.close();
   }
 
-  #bodyLimit(route: RouteConfig): number {
-    return Math.min(route.maxBody, this.#options.broker.maxInlineBody);
-  }
-
-  #read(hold: Hold, service: string | undefined, limit: number): void {
+  #read(hold: Hold, service: string | undefined): void {
     const { alarms, holds, stallLimit } = this.#options;
     const { exchange, route } = hold;
     const { req, res, facts } = exchange;
@@ -115,7 +123,7 @@ export class DurableCalls {
     const stalled = () => {
       const left = lastByteAt + stallLimit - performance.now();
       if (left > 0) alarm = alarms.set(left, stalled);
-      else exchange.send(malformed('The request body stopped arriving.', 408));
+      else exchange.send(stalledReply());
     };
     let alarm = alarms.set(stallLimit, stalled);
     // A declared length is admitted as a whole before.
@@ -123,26 +131,74 @@ export class DurableCalls {
       lastByteAt = performance.now();
       return facts.contentLength !== undefined || holds.grow(hold, bytes);
     };
-    const reading = readBody(req, limit, admit).then((read) => {
+    const reading = readBody(req, this.#inlineLimit(route), admit).then((read) => {
       alarm.cancel();
       if (exchange.over) return;
       if (read.kind === 'whole') this.#begin(hold, service, read.body);
-      else if (read.kind === 'too-large') this.#tooLarge(exchange, route, limit);
       else if (read.kind === 'refused') this.#overloaded(exchange, 'heldBytes');
+      else if (read.kind === 'over-limit') {
+        if (service === undefined || mustFit(route) || this.#inlineLimit(route) >= route.maxBody) {
+          this.#tooLarge(exchange, route);
+        } else this.#upload(hold, service, read.parts);
+      }
     });
     reading.catch((error: unknown) => this.#defect(exchange, error));
   }
 
+  /** The body is too large for the event: it is stored apart, while it arrives. @param before what was read of it already */
+  #upload(hold: Hold, service: string, before: readonly Buffer[]): void {
+    if (!this.#options.holds.resize(hold, BODY_WINDOW)) this.#overloaded(hold.exchange, 'heldBytes');
+    else this.#store(hold, service, before).catch((error: unknown) => this.#defect(hold.exchange, error));
+  }
+
+  async #store(hold: Hold, service: string, before: readonly Buffer[]): Promise<void> {
+    const { alarms, holds, broker, stallLimit } = this.#options;
+    const { exchange, route } = hold;
+    if (!broker.status.connected && !(await this.#patience.returns())) {
+      if (!exchange.over) this.#refuseUpload(hold, before);
+      return;
+    }
+    if (exchange.over) return;
+    if (exchange.expectsContinue && before.length === 0) exchange.res.writeContinue();
+    const named = this.#idOf(exchange, route, service);
+    const call = { ...named, service, caller: this.#options.service };
+    const limits = { bodies: broker.bodies, alarms, limit: route.maxBody, stallLimit };
+    const uploaded = await upload(exchange, { kind: 'request', call }, before, limits);
+    if (uploaded.kind === 'stored') {
+      holds.resize(hold, 0);
+      if (exchange.over) await broker.bodies.forget(uploaded.ref);
+      else this.#begin(hold, service, nothing, { ...named, ...uploaded });
+    } else if (exchange.over || uploaded.kind === 'gone') return;
+    else if (uploaded.kind === 'too-large') this.#tooLarge(exchange, route);
+    else if (uploaded.kind === 'stalled') exchange.send(stalledReply());
+    else hold.refuse(uploaded.error);
+  }
+
+  /** What has come of a body can still be passed through as long as none of it has gone to the broker. */
+  #refuseUpload(hold: Hold, before: readonly Buffer[]): void {
+    const { exchange, route } = hold;
+    const { status } = this.#options.broker;
+    if (route.onBrokerDown === 'passthrough') {
+      for (const part of before.toReversed()) exchange.req.unshift(part);
+      this.#options.passThrough(exchange);
+    } else {
+      hold.refuse(new BrokerUnavailable(status.detail ?? 'not connected'));
+    }
+  }
+
   /** @param service undefined for an event */
-  #begin(hold: Hold, service: string | undefined, body: Buffer): void {
+  #begin(hold: Hold, service: string | undefined, body: Buffer, stored?: StoredRequest): void {
     const { exchange, route } = hold;
     if (service === undefined) {
       this.#publish(hold, body);
       return;
     }
-    const action = this.#actionOf(exchange, route, service, body);
+    const action = this.#actionOf(exchange, route, service, body, stored);
     exchange.trace = action.trace;
-    if (route.onBrokerDown === 'passthrough') hold.fallback = () => this.#options.passThrough(exchange, body);
+    // A body that has gone to the broker cannot be had back without it.
+    if (route.onBrokerDown === 'passthrough' && stored === undefined) {
+      hold.fallback = () => this.#options.passThrough(exchange, body);
+    }
     if (!action.keyed) {
       const call = new OpenCall(this.#context, action);
       call.join(hold);
@@ -155,6 +211,9 @@ export class DurableCalls {
     }
     const known = this.#keyed.get(action.id);
     const call = known ?? new OpenCall(this.#context, action);
+    if (known !== undefined && stored !== undefined) {
+      this.#options.broker.bodies.forget(stored.ref).catch((error: unknown) => this.#defect(exchange, error));
+    }
     if (!call.accepts(action.fingerprint)) {
       const detail = 'The Idempotency-Key is in use with another target, content type or body.';
       exchange.send(problem('key-reused', { detail, callId: action.id }));
@@ -175,19 +234,29 @@ export class DurableCalls {
     new Publication(events, this.#patience, event).publish(hold);
   }
 
-  #actionOf(exchange: Exchange, route: RouteConfig, service: string, body: Buffer): ActionEvent {
-    const { facts, address, method, req } = exchange;
-    const { target, path } = address;
+  #idOf(exchange: Exchange, route: RouteConfig, service: string): { readonly id: string; readonly keyed: boolean } {
+    const { address, method } = exchange;
+    const { path } = address;
     const { service: caller, log } = this.#options;
-    const key = facts.idempotencyKeys[0] === '' ? undefined : facts.idempotencyKeys[0];
-    const byContent = isByContent(route, key);
+    const key = keyOf(exchange);
+    if (isByContent(route, key)) return { id: contentCallId(service), keyed: true };
     const keyed = key !== undefined && route.idempotencyKey !== 'none';
+    return { id: keyed ? keyedCallId({ caller, service, method, path, key }) : log.newCallId(service), keyed };
+  }
+
+  #actionOf(
+    exchange: Exchange,
+    route: RouteConfig,
+    service: string,
+    body: Buffer,
+    stored: StoredRequest | undefined,
+  ): ActionEvent {
+    const { facts, address, method, req } = exchange;
+    const { target } = address;
+    const { service: caller } = this.#options;
+    const key = keyOf(exchange);
+    const { id, keyed } = stored ?? this.#idOf(exchange, route, service);
     const acceptedAt = Date.now();
-    const id = keyed
-      ? keyedCallId({ caller, service, method, path, key })
-      : byContent
-        ? contentCallId(service)
-        : log.newCallId(service);
     const { orderBy } = route;
     const orderKey = orderBy && orderKeyOf(orderBy, { headers: req.rawHeaders, target, body });
     return {
@@ -201,21 +270,29 @@ export class DurableCalls {
       headers: endToEndRequest(req.rawHeaders, facts, address.authority),
       trailers: req.rawTrailers,
       body,
+      ...(stored !== undefined && { bodyRef: stored.ref }),
       hasBody: exchange.hasBody,
       acceptedAt,
       deadline: acceptedAt + route.deadline,
       idempotent: route.idempotent ?? isIdempotentMethod(method),
       retry: route.retry,
-      keyed: keyed || byContent,
+      keyed,
       ...(key !== undefined && { idempotencyKey: key }),
-      fingerprint: fingerprint(target, facts.contentType, body),
+      fingerprint: stored?.fingerprint ?? fingerprint(target, facts.contentType, body),
       maxBody: route.maxBody,
       ...(orderKey !== undefined && { orderKey }),
       earlier: [],
       ...(route.callback !== undefined && {
         callback: { method: route.callback.method, target: route.callback.path },
       }),
-      trace: traceOf(exchange, { id, service, route: route.name, method, target, bodyBytes: body.byteLength }),
+      trace: traceOf(exchange, {
+        id,
+        service,
+        route: route.name,
+        method,
+        target,
+        bodyBytes: stored?.ref.size ?? body.byteLength,
+      }),
     };
   }
 
@@ -225,8 +302,19 @@ export class DurableCalls {
     return contentKey({ caller, service, host: address.host, method, fingerprint: print, credentials });
   }
 
-  #tooLarge(exchange: Exchange, route: RouteConfig, limit: number): void {
-    const whose = limit < route.maxBody ? 'what the broker takes' : `maxBody of the route ${route.name}`;
+  #bodyLimit(route: RouteConfig): number {
+    return mustFit(route) ? Math.min(route.maxBody, this.#options.broker.maxEventBody) : route.maxBody;
+  }
+
+  /** Larger bodies are stored apart from their event. */
+  #inlineLimit(route: RouteConfig): number {
+    const { maxInlineBody, maxEventBody } = this.#options.broker;
+    return Math.min(route.maxBody, mustFit(route) ? maxEventBody : maxInlineBody);
+  }
+
+  #tooLarge(exchange: Exchange, route: RouteConfig): void {
+    const limit = this.#bodyLimit(route);
+    const whose = limit < route.maxBody ? 'what the broker takes as one event' : `maxBody of the route ${route.name}`;
     const detail = `The request body is over ${limit} bytes, ${whose}.`;
     exchange.send(problem('body-too-large', { detail, close: true }));
   }
@@ -264,4 +352,17 @@ function traceOf(
 function tellGone({ startedAt, trace }: Exchange, route: string, service: string): void {
   const heldMs = performance.now() - startedAt;
   callerGone.publish({ route, service, heldMs, ...(trace !== undefined && { trace }) });
+}
+
+/** A body that goes to many, or that an order key is read from, is not stored apart. */
+function mustFit({ mode, orderBy }: RouteConfig): boolean {
+  return mode === 'broadcast' || orderBy?.kind === 'json';
+}
+
+function keyOf({ facts }: Exchange): string | undefined {
+  return facts.idempotencyKeys[0] === '' ? undefined : facts.idempotencyKeys[0];
+}
+
+function stalledReply(): Reply {
+  return malformed('The request body stopped arriving.', 408);
 }

@@ -1,11 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { BODY_WINDOW } from '../broker/chunks.ts';
+import { BodyLost, BrokerUnavailable, type BodyStore } from '../broker/port.ts';
+import { unreadable, type Reply } from '../http/answer.ts';
+import { pour, primed } from '../http/body.ts';
 import type { RequestFacts } from '../http/headers.ts';
 import { fieldValue, withoutField } from '../http/headers.ts';
 import type { Addressed } from '../http/target.ts';
-import type { RawHeaders, ResponseEvent, TraceContext } from '../model/call.ts';
-import { callAnswered } from '../telemetry/channels.ts';
+import type { BodyRef, RawHeaders, ResponseEvent, TraceContext } from '../model/call.ts';
+import { callAnswered, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
-import type { Reply } from '../http/answer.ts';
 
 /** Up to this much of a refused request's body is read and dropped, so that the connection can be used again, bytes. */
 const dropLimit = 64 * 1024;
@@ -21,6 +24,8 @@ export interface ExchangeContext {
   readonly stallLimit: number;
   /** So many bytes of the answer wait in memory for a caller that reads more slowly than they came; until `res` is closed. */
   unread(res: ServerResponse, bytes: number): void;
+  /** Where the bodies of large answers are. */
+  readonly bodies: BodyStore;
 }
 
 const lingering = new WeakMap<ServerResponse, () => void>();
@@ -83,6 +88,10 @@ export class Exchange {
   /** Writes the answer; nothing where the caller has gone away or is answered already. */
   send(reply: Reply): void {
     if (this.over) return;
+    if (reply.bodyRef !== undefined && !isBodyless(this.method, reply.status)) {
+      this.#sendStored(reply, reply.bodyRef).catch((error: unknown) => this.#broken(error));
+      return;
+    }
     const stillToCome = this.hasBody && !this.req.complete;
     const declared = this.facts.contentLength ?? Number.POSITIVE_INFINITY;
     const lingers = stillToCome && (reply.close || declared > dropLimit);
@@ -91,19 +100,49 @@ export class Exchange {
     if (lingers) this.#linger();
     // What was begun to be read must be read to its end before the connection can be used again.
     else if (stillToCome) this.req.unpipe().resume();
-    if (this.res.writableLength > 0) this.#watchReader();
+    if (this.res.writableLength > 0) this.#watchReader(this.res.writableLength);
     if (callAnswered.hasSubscribers) this.#tell(reply);
   }
 
-  /** The system has not taken the whole answer, because the caller does not read it as fast. */
-  #watchReader(): void {
+  /** The caller does not read its answer as fast as it is there. @param bytes of it that wait in memory */
+  #watchReader(bytes: number): void {
     const { res } = this;
     const { socket } = this.req;
-    this.#context.unread(res, res.writableLength);
+    this.#context.unread(res, bytes);
     // Any progress starts it anew.
     socket.setTimeout(this.#context.stallLimit);
     // Before node:http sets its own limit for what comes next on this connection.
     res.prependOnceListener('finish', () => socket.setTimeout(0));
+  }
+
+  /** Writes an answer whose body is read from the broker while it is written. */
+  async #sendStored(reply: Reply, ref: BodyRef): Promise<void> {
+    const { req, res } = this;
+    let parts: AsyncGenerator<Uint8Array, void, undefined>;
+    try {
+      // What cannot be read at all should not begin as a good answer.
+      parts = await primed(this.#context.bodies.read(ref));
+    } catch (error) {
+      if (error instanceof BodyLost) this.send(unreadable(reply, error.message));
+      else if (error instanceof BrokerUnavailable) this.send(unreadable(reply, error.message, error.retryAfter));
+      else throw error;
+      return;
+    }
+    if (this.over) return;
+    const stillToCome = this.hasBody && !req.complete;
+    const close = reply.close || stillToCome || this.#context.draining;
+    const chunked = writeHead(res, this.method, req.httpVersionMinor, reply, close);
+    if (chunked && reply.trailers.length > 0) res.addTrailers(fieldPairs(reply.trailers));
+    if (stillToCome) req.unpipe().resume();
+    if (callAnswered.hasSubscribers) this.#tell(reply);
+    this.#watchReader(BODY_WINDOW);
+    if (await pour(parts, res)) res.end();
+  }
+
+  /** An answer that was begun cannot be taken back; only a broken connection says that it is not whole. */
+  #broken(error: unknown): void {
+    trouble.publish({ where: 'outbound', error: error instanceof Error ? error : new Error(String(error)) });
+    this.res.destroy();
   }
 
   /**

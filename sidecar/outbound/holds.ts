@@ -44,6 +44,14 @@ export class Holds {
     return true;
   }
 
+  /** Another count of the bytes of one that is held; false, and nothing changes, where more do not fit. */
+  resize(hold: Hold, bytes: number): boolean {
+    if (bytes > hold.bytes) return this.grow(hold, bytes - hold.bytes);
+    this.#bytes -= hold.bytes - bytes;
+    hold.bytes = bytes;
+    return true;
+  }
+
   /**
    * An answer that its caller reads slowly is in memory, too, until `res` is closed. It is there already, so that it is
    * counted and never refused: what does not fit any more are new calls.

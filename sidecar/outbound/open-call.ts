@@ -1,11 +1,19 @@
 import {
   BrokerUnavailable,
   type AwaitedResponse,
+  type BodyStore,
   type CallerLog,
   type FoundCall,
   type Stored,
 } from '../broker/port.ts';
-import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent, type TraceContext } from '../model/call.ts';
+import {
+  factsOf,
+  type ActionEvent,
+  type BodyRef,
+  type CallFacts,
+  type ResponseEvent,
+  type TraceContext,
+} from '../model/call.ts';
 import { decideKeyed, endsWithDelivery, isWantedAgain } from '../policy/idempotency.ts';
 import { callAccepted, trouble } from '../telemetry/channels.ts';
 import type { Alarm, Alarms } from './alarms.ts';
@@ -22,6 +30,7 @@ const looks = 20;
 
 export interface OpenCallContext {
   readonly log: CallerLog;
+  readonly bodies: BodyStore;
   readonly alarms: Alarms;
   readonly patience: BrokerPatience;
   /** Nobody here waits for the call any more. */
@@ -53,6 +62,8 @@ export class OpenCall implements Held {
   readonly #action: ActionEvent;
   readonly #byContent: ByContent | undefined;
   readonly #holds = new Set<Hold>();
+  /** The body that was stored for this request has gone into a call: this one, or one that takes its place. */
+  #usesBody = false;
   #phase: 'deciding' | 'open' | 'closed' = 'deciding';
   #state: StoredState = 'waiting';
   #round = 1;
@@ -102,6 +113,19 @@ export class OpenCall implements Held {
   carry(): void {
     const carried = this.keyed ? this.#carryKeyed() : this.#carryNew();
     carried.catch((error: unknown) => this.#failed(error));
+    const { bodyRef } = this.#action;
+    if (bodyRef !== undefined) this.#dropUnused(bodyRef, carried).catch((error: unknown) => this.#failed(error));
+  }
+
+  /** The body that was stored for this request belongs to nothing where another request's call is waited for. */
+  async #dropUnused(body: BodyRef, carried: Promise<void>): Promise<void> {
+    try {
+      await carried;
+    } catch (error) {
+      // Otherwise it is not known whether the call is stored.
+      if (!(error instanceof BrokerUnavailable)) return;
+    }
+    if (!this.#usesBody) await this.#context.bodies.forget(body);
   }
 
   async #carryNew(): Promise<void> {
@@ -122,6 +146,7 @@ export class OpenCall implements Held {
       // Only at the first look: what was seen open while its caller waited is what that caller waits for.
       if (look === 0 && this.#byContent !== undefined && isWantedAgain(found)) {
         const { wantedAgain } = this.#byContent;
+        this.#usesBody = true;
         this.#refuse((hold) => wantedAgain(hold, action));
         return;
       }
@@ -163,6 +188,7 @@ export class OpenCall implements Held {
   }
 
   #open(call: CallFacts, state: StoredState, isNew: boolean): void {
+    this.#usesBody = isNew;
     if (isNew && callAccepted.hasSubscribers) this.#tellAccepted(call);
     if (this.#phase === 'closed') return;
     this.#phase = 'open';

@@ -104,6 +104,7 @@ class OutboundSide implements Outbound {
       alarms: this.#alarms,
       stallLimit,
       unread: (res, bytes) => holds.keepUnread(res, bytes),
+      bodies: broker.bodies,
       get draining() {
         return isDraining();
       },

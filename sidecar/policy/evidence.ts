@@ -16,6 +16,8 @@ import { backoff, retryAfter } from './backoff.ts';
  * | … idempotent                                     | `retry`, after a backoff                                    |
  * | … not idempotent                                 | `outcome-unknown`                                           |
  *
+ * A request whose stored body is lost can never be sent: `exhausted`, see {@link cannotBeSent}.
+ *
  * A `retry` becomes `exhausted` when the round has no try left, and `deadline-exceeded` when the next attempt could
  * not start before the deadline: nothing can change by then, so nobody has to wait for it.
  *
@@ -155,8 +157,18 @@ function isSuccess(status: number): boolean {
   return status >= 200 && status <= 299;
 }
 
-function asksForRetry({ on, untilSuccess }: RetryPolicy, status: number): boolean {
+/** Whether an answer with this status means that the call is to be tried again. */
+export function asksForRetry({ on, untilSuccess }: RetryPolicy, status: number): boolean {
   return on.includes(status) || (untilSuccess === true && !isSuccess(status));
+}
+
+/** What becomes of a call whose request is lost: nothing was sent of it, and nothing can be any more. */
+export function cannotBeSent(progress: Progress, made: Attempt, detail: string): Conclusion {
+  return {
+    kind: 'conclude',
+    outcome: 'exhausted',
+    progress: withRecord(progress, { ...made, evidence: 'not-sent', detail }),
+  };
 }
 
 function tryAgain(

@@ -1,4 +1,5 @@
 import type { BrokerConfig } from '../../sidecar/config/config.ts';
+import type { BodyRef } from '../../sidecar/model/call.ts';
 
 /** A broker that the contract of `sidecar/broker/port.ts` is tested on. */
 export interface Candidate {
@@ -38,6 +39,10 @@ export interface Backend extends AsyncDisposable {
   readonly kill?: () => Promise<void>;
   /** Brings it back, with what it had stored, where it was. */
   readonly restart?: () => Promise<void>;
+  /** How many chunks of bodies are stored. */
+  bodyChunks(): Promise<number>;
+  /** Takes away chunk `n` of a body, or puts other bytes in its place. */
+  damage(ref: BodyRef, n: number, how: 'missing' | 'corrupt'): Promise<void>;
   /** Takes `maxBytes` off; who has it open opens it anew. */
   grow(): Promise<void>;
 }

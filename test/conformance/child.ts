@@ -3,6 +3,7 @@ import { openBroker } from '../../sidecar/broker/open.ts';
 import type { Broker, Lease } from '../../sidecar/broker/port.ts';
 import type { BrokerConfig } from '../../sidecar/config/config.ts';
 import type { Errand, Operation } from './errand.ts';
+import { aBody, placeOf } from './large-body.ts';
 import { anAction, anAttempt, answered, givenUp } from './events.ts';
 
 /** A sidecar as far as the broker is concerned, in a process that a test can kill. */
@@ -63,6 +64,18 @@ async function storeWithoutEnd(broker: Broker): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: 8 }, one));
+}
+
+async function writeBody(broker: Broker, { id, size }: Extract<Errand, { kind: 'write-body' }>): Promise<void> {
+  async function* told(): AsyncGenerator<Buffer, void, undefined> {
+    let taken = 0;
+    for await (const bytes of aBody(size)) {
+      yield bytes;
+      tell('wrote', (taken += bytes.length));
+    }
+  }
+  const ref = await broker.bodies.write(placeOf(id), told(), new AbortController().signal);
+  tell('whole', JSON.stringify(ref));
 }
 
 async function hold(broker: Broker, { start, text }: Extract<Errand, { kind: 'hold' }>): Promise<void> {
@@ -210,6 +223,8 @@ async function run(): Promise<void> {
       return await hold(await open('holder'), errand);
     case 'hold-delivery':
       return holdDelivery(await open('holder'), errand);
+    case 'write-body':
+      return await writeBody(await open('writer'), errand);
     case 'die-acknowledged': {
       const act = await prepare(await open('mortal'), errand.operation);
       await act();

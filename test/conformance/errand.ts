@@ -14,6 +14,8 @@ export type Errand =
   | { readonly kind: 'hold'; readonly start: boolean; readonly text: string }
   /** Takes one delivery of a subscription, starts it, and keeps it. Tells `holds ID`. */
   | { readonly kind: 'hold-delivery'; readonly service: string; readonly name: string; readonly topic: string }
+  /** Writes the body of a request. Tells `wrote BYTES` for each part that was taken, `whole REFERENCE`. */
+  | { readonly kind: 'write-body'; readonly id: string; readonly size: number }
   /** Does one operation and dies of SIGKILL in the moment in which it is acknowledged. */
   | { readonly kind: 'die-acknowledged'; readonly operation: Operation }
   /** Does one operation and dies of SIGKILL while it is under way, after this many turns of the event loop. */

@@ -1,5 +1,6 @@
 import { inject } from 'vitest';
 import { startNatsServer } from '../support/nats-server.ts';
+import { openOnlooker } from '../integration/broker/jetstream.ts';
 import { createTempDir } from '../support/temp-dir.ts';
 import { longRetention, type Candidate } from './backend.ts';
 import { describeBrokerContract } from './suite.ts';
@@ -30,6 +31,19 @@ for (const { bin, version } of inject('natsServers')) {
         },
         kill: () => server.kill9(),
         restart: () => server.restart(),
+        async bodyChunks() {
+          await using onlooker = await openOnlooker(server.url);
+          const infos = await onlooker.manager.streams.list().next();
+          const chunked = infos.filter(({ config }) => /_(?:bodies|answers|keyed-answers)_/.test(config.name));
+          return chunked.reduce((sum, { state }) => sum + state.messages, 0);
+        },
+        async damage({ id }, n, how) {
+          await using onlooker = await openOnlooker(server.url);
+          const stream = await onlooker.manager.streams.find(`${id}.${n}`);
+          const stored = await onlooker.manager.streams.getMessage(stream, { last_by_subj: `${id}.${n}` });
+          if (how === 'missing') await onlooker.manager.streams.deleteMessage(stream, stored!.seq);
+          else await onlooker.nc.request(`${id}.${n}`, new Uint8Array(stored!.data.length));
+        },
         async grow() {
           const { port } = server;
           await server.stop();

@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import { createTempDir } from '../support/temp-dir.ts';
 import { longRetention, type Candidate } from './backend.ts';
 import { describeBrokerContract } from './suite.ts';
@@ -23,6 +24,16 @@ const embedded: Candidate = {
           retention: { ...longRetention, ...retention },
           ...(limit !== undefined && { maxBytes: limit }),
         };
+      },
+      async bodyChunks() {
+        using db = new DatabaseSync(folder.join('data', 'holdline.db'), { timeout: 5_000 });
+        return db.prepare('SELECT count(*) AS chunks FROM chunks').get()!['chunks'] as number;
+      },
+      async damage({ id }, n, how) {
+        using db = new DatabaseSync(folder.join('data', 'holdline.db'), { timeout: 5_000 });
+        const which = 'WHERE n = ? AND body = (SELECT body FROM bodies WHERE id = ?)';
+        const change = how === 'missing' ? 'DELETE FROM chunks' : 'UPDATE chunks SET bytes = zeroblob(length(bytes))';
+        db.prepare(`${change} ${which}`).run(n, id);
       },
       async grow() {
         limit = undefined;

@@ -4,6 +4,7 @@ import { awaiting } from './concerns/awaiting.ts';
 import { broadcasting } from './concerns/broadcasting.ts';
 import { callFeeds } from './concerns/call-feeds.ts';
 import { callbacks } from './concerns/callbacks.ts';
+import { bodies } from './concerns/bodies.ts';
 import { capacity } from './concerns/capacity.ts';
 import { claiming } from './concerns/claiming.ts';
 import { closing } from './concerns/closing.ts';
@@ -45,6 +46,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     killing(candidate);
     retention(candidate);
     capacity(candidate);
+    bodies(candidate);
     closing(candidate);
     reconnecting(candidate);
     promising(candidate);

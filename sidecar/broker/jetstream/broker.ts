@@ -1,6 +1,7 @@
 import type { BrokerConfig } from '../../config/schema.ts';
 import { CallIds, newInstanceTag } from '../../model/call-id.ts';
 import type {
+  BodyStore,
   Broker,
   BrokerStatus,
   CalleeLog,
@@ -10,6 +11,7 @@ import type {
   PublisherLog,
   SubscriberLog,
 } from '../port.ts';
+import { JetStreamBodies } from './bodies.ts';
 import { JetStreamCallerLog } from './caller-log.ts';
 import { Connection } from './connection.ts';
 import type { Context } from './context.ts';
@@ -25,6 +27,8 @@ import { JetStreamTaking } from './taking.ts';
 
 /** What an event needs beside the body: HTTP heads, history, broker headers. */
 const HEAD_ROOM = 128 * 1024;
+/** Larger bodies go in chunks: large messages hold up all others of the connection (research: jetstream.md §6). */
+const INLINE_BODY = 512 * 1024;
 
 export interface OpenJetStream {
   readonly config: Extract<BrokerConfig, { kind: 'nats' }>;
@@ -55,7 +59,7 @@ class JetStreamBroker implements Broker {
     const subjects = new Subjects(config.namespace);
     const streams = new Streams(connection, config, subjects);
     this.#connection = connection;
-    this.#context = {
+    const context = {
       config,
       connection,
       subjects,
@@ -66,6 +70,7 @@ class JetStreamBroker implements Broker {
       closing: this.#closing.signal,
       report,
     };
+    this.#context = { ...context, bodies: new JetStreamBodies(context) };
     this.operator = new JetStreamOperatorLog(this.#context);
   }
 
@@ -129,7 +134,15 @@ class JetStreamBroker implements Broker {
     };
   }
 
+  get bodies(): BodyStore {
+    return this.#context.bodies;
+  }
+
   get maxInlineBody(): number {
+    return Math.min(INLINE_BODY, this.maxEventBody);
+  }
+
+  get maxEventBody(): number {
     return this.#connection.maxPayload - HEAD_ROOM;
   }
 

@@ -34,7 +34,13 @@ export class JetStreamCallerLog implements CallerLog {
     const { connection, subjects, lookup } = context;
     this.#awaited = new AwaitedResponses(connection, subjects, lookup, caller, tag, context.report);
     connection.onUp(() => {
-      for (const spec of [context.streams.responses(caller), context.streams.keyed(caller)]) {
+      const { streams } = context;
+      for (const spec of [
+        streams.responses(caller),
+        streams.keyed(caller),
+        streams.answers(caller),
+        streams.keyedAnswers(caller),
+      ]) {
         context.streams.ensureForGood(spec, true, context.closing, context.report).catch(context.report);
       }
       // Each keyed store looks there first, which costs a second question while the stream does not exist.
@@ -60,6 +66,22 @@ export class JetStreamCallerLog implements CallerLog {
   }
 
   async store(action: ActionEvent): Promise<Stored> {
+    const { bodies } = this.#context;
+    const { bodyRef } = action;
+    if (bodyRef === undefined || bodies.isOf(bodyRef, action)) return await this.#store(action);
+    // Its subjects name the call that it belongs to, which is how it is known later whether anything refers to it.
+    const own = await bodies.copy(bodyRef, action);
+    let superfluous = own;
+    try {
+      const stored = await this.#store({ ...action, bodyRef: own });
+      if (stored.kind === 'accepted') superfluous = bodyRef;
+      return stored;
+    } finally {
+      await bodies.forget(superfluous);
+    }
+  }
+
+  async #store(action: ActionEvent): Promise<Stored> {
     if (action.round > 1) this.#awaited.expectRound(action.id, action.round);
     else if (action.keyed) {
       const unknown = await this.#unknownOutcome(action);

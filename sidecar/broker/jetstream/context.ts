@@ -1,4 +1,5 @@
 import type { BrokerConfig } from '../../config/schema.ts';
+import type { JetStreamBodies } from './bodies.ts';
 import type { Connection } from './connection.ts';
 import type { Lookup } from './lookup.ts';
 import type { Publisher } from './publisher.ts';
@@ -13,6 +14,7 @@ export interface Context {
   readonly streams: Streams;
   readonly lookup: Lookup;
   readonly publisher: Publisher;
+  readonly bodies: JetStreamBodies;
   /** Unique to this process. */
   readonly instance: string;
   /** Aborted when the broker is closed. */

@@ -1,6 +1,7 @@
 import { headers as newHeaders, type MsgHdrs, MsgHdrsImpl } from '@nats-io/transport-node';
 import type { BroadcastEvent } from '../../model/broadcast.ts';
 import type { ActionEvent, ResponseEvent, TraceContext } from '../../model/call.ts';
+import { formatVersionOf } from '../../model/codec.ts';
 import type { Subjects } from './subjects.ts';
 
 /**
@@ -48,14 +49,15 @@ export function actionHeaders(action: ActionEvent, subjects: Subjects, resent = 
       `${header.expectedLastSequence}: 0\r\n` +
       `${header.reply}: ${subjects.response(caller, id)}\r\n` +
       (resent ? `${header.resent}: 1\r\n` : '') +
-      common(id, 'action', caller, action.trace),
+      common(id, `action.v${formatVersionOf(action)}`, caller, action.trace),
   );
 }
 
 export function responseHeaders(response: ResponseEvent, expectedLastSequence: number): MsgHdrsImpl {
   const { id, service } = response.call;
   return new WrittenHeaders(
-    `${header.expectedLastSequence}: ${expectedLastSequence}\r\n` + common(id, 'response', service, response.trace),
+    `${header.expectedLastSequence}: ${expectedLastSequence}\r\n` +
+      common(id, `response.v${formatVersionOf(response.answer)}`, service, response.trace),
   );
 }
 
@@ -69,8 +71,8 @@ export function broadcastHeaders(event: BroadcastEvent): MsgHdrsImpl {
   );
 }
 
-function common(id: string, kind: 'action' | 'response', source: string, trace: TraceContext | undefined): string {
-  return `${header.callId}: ${id}\r\n${attributes(id, `holdline.${kind}.v1`, source, trace)}`;
+function common(id: string, type: string, source: string, trace: TraceContext | undefined): string {
+  return `${header.callId}: ${id}\r\n${attributes(id, `holdline.${type}`, source, trace)}`;
 }
 
 /** CloudEvents attributes and trace context. */

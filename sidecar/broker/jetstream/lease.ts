@@ -1,4 +1,4 @@
-import { isDeadLetter, type ActionEvent, type Progress, type ResponseEvent } from '../../model/call.ts';
+import { isDeadLetter, type ActionEvent, type Answer, type Progress, type ResponseEvent } from '../../model/call.ts';
 import { decodeProgress, decodeResponse, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import type { Lease } from '../port.ts';
 import { ensureCallback } from './callback.ts';
@@ -144,8 +144,9 @@ export class JetStreamLease implements Lease {
     this.#mustBeLive('postpone');
     if (this.#taken) return this.#drop();
     const { started: _, ...ended } = progress;
-    if (await this.#write({ ...ended, notBefore: until }, this.#deliveries)) this.#giveBack(until - Date.now());
-    else this.#giveBack(LOOK_AGAIN);
+    const isOurs = await this.#write({ ...ended, notBefore: until }, this.#deliveries);
+    this.#giveBack(isOurs ? until - Date.now() : LOOK_AGAIN);
+    if (isOurs) this.#forgetFormer(ended.answer);
   }
 
   async release(): Promise<void> {
@@ -170,6 +171,14 @@ export class JetStreamLease implements Lease {
       await ensurePublished(this.#context, this.action, winner === 'ours' ? response : undefined);
     if (this.action.orderKey !== undefined) await this.#owner.leaveOrder(this.action);
     this.#end(ackBody.ack, true);
+    this.#forgetFormer(response.answer);
+  }
+
+  /** The body of an earlier answer that another has taken the place of. */
+  #forgetFormer(answer: Answer | undefined): void {
+    const former = this.progress.answer?.bodyRef;
+    if (former === undefined || former.id === answer?.bodyRef?.id) return;
+    this.#context.bodies.forget(former).catch(this.#context.report);
   }
 
   /** Whether the round was ended by somebody else, while this lease was held. */

@@ -236,6 +236,7 @@ export class JetStreamOperatorLog implements OperatorLog {
       });
     }
     await dropDeadLetter(this.#context, action);
+    if (action.bodyRef !== undefined) await this.#context.bodies.forget(action.bodyRef);
     return 'discarded';
   }
 }

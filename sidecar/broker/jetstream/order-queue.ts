@@ -126,7 +126,10 @@ export interface OpenAction {
 }
 
 /** The action of an open call, wherever it is. @throws {BrokerUnavailable} */
-export async function findAction(context: Context, where: Whereabouts): Promise<OpenAction | undefined> {
+export async function findAction(
+  context: Pick<Context, 'lookup' | 'subjects'>,
+  where: Whereabouts,
+): Promise<OpenAction | undefined> {
   const { lookup, subjects } = context;
   const { callee, caller, id } = where;
   const stored = await lookup.last(subjects.actionStream(callee), subjects.action(callee, caller, id));
@@ -149,7 +152,7 @@ export async function findAction(context: Context, where: Whereabouts): Promise<
 
 /** The action of a call in its queue, whether or not it is admitted. @throws {BrokerUnavailable} */
 export async function findWaiting(
-  { lookup, subjects }: Context,
+  { lookup, subjects }: Pick<Context, 'lookup' | 'subjects'>,
   { callee, caller, id, order }: Whereabouts,
 ): Promise<ActionEvent | undefined> {
   const stream = subjects.orderedStream(callee);

@@ -1,3 +1,4 @@
+import { BodySweeper } from './body-sweeper.ts';
 import type { Context } from './context.ts';
 
 /**
@@ -15,6 +16,7 @@ export class RecordCleaner {
   readonly #context: Context;
   readonly #service: string;
   readonly #keep: number;
+  readonly #bodies: BodySweeper;
   readonly #due: { seq: number; at: number }[] = [];
   #head = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -27,6 +29,7 @@ export class RecordCleaner {
     this.#context = context;
     this.#service = service;
     this.#keep = keep;
+    this.#bodies = new BodySweeper(context, service);
   }
 
   /** Plans the deletion of a record by its sequence. */
@@ -65,8 +68,9 @@ export class RecordCleaner {
     }
   }
 
-  /** Plans the deletion of records that crashed sidecars left behind: those whose call is no longer open. */
+  /** Plans the deletion of what crashed sidecars left behind: records whose call is no longer open, and bodies. */
   sweep(): void {
+    this.#bodies.sweep();
     if (this.#sweeping) return;
     this.#sweeping = true;
     this.#sweep()
@@ -102,6 +106,7 @@ export class RecordCleaner {
 
   close(): void {
     this.#closed = true;
+    this.#bodies.close();
     this.#pause();
   }
 }

@@ -12,6 +12,9 @@ type NatsConfig = Extract<BrokerConfig, { kind: 'nats' }>;
 /** How long the server remembers message ids, ms. Only a convenience for resends: a restart forgets it (research §2.1). */
 const DUPLICATE_WINDOW = 120_000;
 
+/** How much longer than its response the body of an answer is kept, ms. */
+const ANSWER_MARGIN = 15 * 60_000;
+
 /** What `ensure` makes; every stream of a namespace is one of these. */
 export type StreamSpec = Pick<StreamConfig, 'name' | 'subjects' | 'retention'> & Partial<StreamConfig>;
 
@@ -137,6 +140,35 @@ export class Streams {
       subjects: [`${this.#subjects.ns}.again.>`],
       retention: 'workqueue',
       discard: 'new',
+    };
+  }
+
+  /** Chunks of requests. They go with their call or its letter, neither of which a body may be survived by, so none has an age. */
+  bodies(callee: string): StreamSpec {
+    return {
+      name: this.#subjects.bodyStream(callee),
+      subjects: [`${this.#subjects.ns}.body.${callee}.>`],
+      retention: 'limits',
+      discard: 'new',
+    };
+  }
+
+  answers(caller: string): StreamSpec {
+    return this.#answers(this.#subjects.answerStream(caller), `ans.${caller}`, this.#config.retention.responses);
+  }
+
+  keyedAnswers(caller: string): StreamSpec {
+    return this.#answers(this.#subjects.keyedAnswerStream(caller), `kans.${caller}`, this.#config.retention.keyed);
+  }
+
+  #answers(name: string, place: string, retention: number): StreamSpec {
+    return {
+      name,
+      subjects: [`${this.#subjects.ns}.${place}.>`],
+      retention: 'limits',
+      discard: 'new',
+      // The chunks are older than the response that refers to them, and may be read until its last moment.
+      max_age: nanos(retention + Math.min(retention, ANSWER_MARGIN)),
     };
   }
 

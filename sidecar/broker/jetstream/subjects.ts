@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { SubscriptionName } from '../../model/broadcast.ts';
-import { readCallId } from '../../model/call-id.ts';
+import { isCallId, readCallId } from '../../model/call-id.ts';
+import type { BodyPlace } from '../port.ts';
 
 /**
  * Names of streams and subjects. `sidecar/docs/events.md` is their public description.
@@ -19,6 +20,9 @@ import { readCallId } from '../../model/call-id.ts';
  * | `<ns>_broadcasts` | `<ns>.evt.<publisher>.<topic>.<id>` | broadcast events; the topic has one token or more |
  * | `<ns>_deliveries` | `<ns>.dlv.<service>.<subscription>.<id>.<round>` | progress of deliveries that must outlive a process |
  * | `<ns>_redeliveries` | `<ns>.again.<service>.<subscription>.<id>` | dead letters of subscriptions that are replayed |
+ * | `<ns>_bodies_<callee>` | `<ns>.body.<callee>.<caller>.<id>.<name>.<n>` | chunks of large requests |
+ * | `<ns>_answers_<caller>` | `<ns>.ans.<caller>.<id>.<name>.<n>` | chunks of large answers to calls without a key |
+ * | `<ns>_keyed-answers_<caller>` | `<ns>.kans.<caller>.<id>.<name>.<n>` | the same for keyed calls |
  *
  * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.rto.…` the headers of each
  * ordered call; `<ns>.ctl.<callee>` asks the callee's sidecars what they hold.
@@ -167,6 +171,55 @@ export class Subjects {
   control(callee: string): string {
     return `${this.ns}.ctl.${callee}`;
   }
+
+  bodyStream(callee: string): string {
+    return `${this.ns}_bodies_${callee}`;
+  }
+  answerStream(caller: string): string {
+    return `${this.ns}_answers_${caller}`;
+  }
+  keyedAnswerStream(caller: string): string {
+    return `${this.ns}_keyed-answers_${caller}`;
+  }
+
+  /** What the subjects of a body's chunks begin with; `.0` and so on follow. It is the `id` of references to it. */
+  body(kind: BodyPlace['kind'], call: BodyPlace['call'], name: string): string {
+    const { id, caller, service, keyed } = call;
+    if (kind !== 'answer') return `${this.ns}.body.${service}.${caller}.${id}.${name}`;
+    return `${this.ns}.${keyed ? 'kans' : 'ans'}.${caller}.${id}.${name}`;
+  }
+
+  /** The first chunk of every body that belongs to the calls of one service. */
+  firstChunks(callee: string): string {
+    return `${this.ns}.body.${callee}.*.*.*.0`;
+  }
+
+  /**
+   * What {@link Subjects.body} says; undefined for anything else. Events may come from anybody, so a reference must not
+   * lead to where other things are.
+   */
+  readBody(id: string): BodySubject | undefined {
+    const tokens = id.startsWith(`${this.ns}.`) ? id.slice(this.ns.length + 1).split('.') : [];
+    const kind = tokens[0];
+    if (kind !== 'body' && kind !== 'ans' && kind !== 'kans') return undefined;
+    const [service = '', caller = '', call = '', name = ''] =
+      kind === 'body' ? tokens.slice(1) : ['', ...tokens.slice(1)];
+    if (tokens.length !== (kind === 'body' ? 5 : 4) || !isCallId(call) || !/^[0-9A-Za-z_-]+$/.test(name)) {
+      return undefined;
+    }
+    const time = Number.parseInt(name, 36);
+    return { kind, service, caller, call, ...(/^[0-9a-z]{8,9}-/.test(name) && { writtenAt: time }) };
+  }
+}
+
+export interface BodySubject {
+  readonly kind: 'body' | 'ans' | 'kans';
+  /** The callee, for `body` only. */
+  readonly service: string;
+  readonly caller: string;
+  readonly call: string;
+  /** When its writing began, ms since the epoch, where its name says so. */
+  readonly writtenAt?: number;
 }
 
 type StreamKind = 'actions' | 'ordered' | 'responses' | 'keyed' | 'attempts';

@@ -210,6 +210,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
         this.#settled.add(keyOf(action));
         this.acknowledge(delivery.reply, ackBody.ack);
         if (record !== undefined) this.#cleaner.add(record.seq);
+        if (action.bodyRef !== undefined) await this.#context.bodies.forget(action.bodyRef);
         return;
       }
       const stored = record === undefined ? undefined : decodeProgress(record.data);
@@ -318,6 +319,8 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     if (settled) {
       this.#settled.add(keyOf(lease.action));
       if (lease.record > 0) this.#cleaner.add(lease.record);
+      const { bodyRef } = lease.action;
+      if (bodyRef !== undefined) this.#context.bodies.forget(bodyRef).catch(this.#context.report);
     }
   }
 

@@ -75,6 +75,7 @@ async function withdrawOne(
     if (action.orderKey !== undefined) await advance(context, callee, orderToken(action.orderKey));
     await lookup.remove(subjects.actionStream(callee), seq);
   }
+  if (action.bodyRef !== undefined) await context.bodies.forget(action.bodyRef);
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { BrokerConfig } from '../../config/schema.ts';
 import type {
+  BodyStore,
   Broker,
   BrokerStatus,
   CalleeLog,
@@ -10,6 +11,7 @@ import type {
   PublisherLog,
   SubscriberLog,
 } from '../port.ts';
+import { SqliteBodies } from './bodies.ts';
 import { SqliteCallerLog } from './caller-log.ts';
 import { SqlitePublisherLog, SqliteSubscription } from './broadcasts.ts';
 import type { LeaseOwner, SqliteLease } from './lease.ts';
@@ -19,7 +21,9 @@ import { DatabaseThread, type News } from './thread.ts';
 
 /** While leases are held the thread is told this often that the adapter lives, ms. */
 const beatMs = 1_000;
-/** SQLite takes values of up to 1 GB; a request and its place in a transaction must fit in memory several times. */
+/** Larger ones go in chunks: a row is in memory as a whole, and a transaction that writes a large one keeps all others waiting. */
+const inlineBody = 1024 * 1024;
+/** SQLite takes values of up to 1 GB; an event and its place in a transaction must fit in memory several times. */
 const largestBody = 256 * 1024 * 1024;
 
 export interface OpenSqlite {
@@ -46,7 +50,8 @@ export async function openSqliteBroker(options: OpenSqlite): Promise<Broker> {
 
 class SqliteBroker implements Broker, LeaseOwner {
   readonly instance: string;
-  readonly maxInlineBody = largestBody;
+  readonly maxInlineBody = inlineBody;
+  readonly maxEventBody = largestBody;
   readonly #options: OpenSqlite;
   readonly #callers = new Map<string, SqliteCallerLog>();
   readonly #takings: SqliteTaking[] = [];
@@ -54,6 +59,7 @@ class SqliteBroker implements Broker, LeaseOwner {
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   #thread!: DatabaseThread;
   #operator!: OperatorLog;
+  #bodies!: BodyStore;
   #status: BrokerStatus = { connected: true };
   #beat: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
@@ -71,6 +77,7 @@ class SqliteBroker implements Broker, LeaseOwner {
       (news) => this.#hear(news),
       () => this.#beginAgain(),
     );
+    this.#bodies = new SqliteBodies(this.#thread, this.#options.report);
     this.#operator = new SqliteOperatorLog(this.#thread);
   }
 
@@ -81,6 +88,10 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   get status(): BrokerStatus {
     return this.#status;
+  }
+
+  get bodies(): BodyStore {
+    return this.#bodies;
   }
 
   get operator(): OperatorLog {

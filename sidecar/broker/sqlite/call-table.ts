@@ -49,7 +49,7 @@ export class CallTable {
 
   /** @param broadcast the event that is delivered, where this is a delivery that holds no event of its own */
   add(call: StoreArgs, broadcast?: number): void {
-    const { id, round, caller, service, fingerprint, idempotent, acceptedAt, deadline, orderKey, event } = call;
+    const { id, round, caller, service, fingerprint, idempotent, acceptedAt, deadline, orderKey, body, event } = call;
     const blocked = orderKey !== null && this.#sql.firstInOrder.get(this.#ns, service, orderKey) !== undefined;
     const { lastInsertRowid } = this.#sql.add.run(
       this.#ns,
@@ -64,7 +64,7 @@ export class CallTable {
       orderKey,
       Number(blocked),
     );
-    if (broadcast === undefined) this.#sql.addAction.run(lastInsertRowid, event);
+    if (broadcast === undefined) this.#sql.addAction.run(lastInsertRowid, event, body);
     else this.#sql.addDelivery.run(lastInsertRowid, broadcast);
   }
 
@@ -126,10 +126,10 @@ export class CallTable {
   }
 
   /** False where the lease has ended. `progress`: null keeps nothing. */
-  postpone(seq: number, owner: number, progress: Uint8Array | null, until: number): boolean {
+  postpone(seq: number, owner: number, progress: Uint8Array | null, body: string | null, until: number): boolean {
     // 0 means ready, so a moment in the past is as good as any other that has passed.
     const held = this.#sql.postpone.run(Math.max(1, until), seq, owner).changes === 1;
-    if (held && progress !== null) this.#sql.keepProgress.run(seq, progress);
+    if (held && progress !== null) this.#sql.keepProgress.run(seq, progress, body);
     return held;
   }
 
@@ -194,7 +194,7 @@ const statements = {
   bySeq: `SELECT ${columns} FROM calls WHERE seq = ?`,
   add: `INSERT INTO calls (ns, id, round, caller, service, fingerprint, idempotent, accepted_at, deadline, order_key, blocked)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  addAction: 'INSERT INTO actions (seq, event) VALUES (?, ?)',
+  addAction: 'INSERT INTO actions (seq, event, body) VALUES (?, ?, ?)',
   remove: 'DELETE FROM calls WHERE seq = ?',
   removeAction: 'DELETE FROM actions WHERE seq = ?',
   removeProgress: 'DELETE FROM progress WHERE seq = ?',
@@ -217,7 +217,7 @@ const statements = {
   postpone: `UPDATE calls SET owner = NULL, running = 0, started = NULL, unaccounted = 0, not_before = ?
     WHERE seq = ? AND owner = ?`,
   keepProgress:
-    'INSERT INTO progress (seq, event) VALUES (?, ?) ON CONFLICT (seq) DO UPDATE SET event = excluded.event',
+    'INSERT INTO progress (seq, event, body) VALUES (?, ?, ?) ON CONFLICT (seq) DO UPDATE SET event = excluded.event, body = excluded.body',
   release: `UPDATE calls SET owner = NULL, started = CASE running WHEN 1 THEN NULL ELSE started END, running = 0
     WHERE seq = ? AND owner = ?`,
   releaseAll: `UPDATE calls SET owner = NULL, unaccounted = unaccounted + (running AND started IS NULL), running = 0

@@ -26,13 +26,20 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
     case 'start':
       return ledger.start(request.args, request.args.guarded ? request.args.mark : null);
     case 'postpone': {
-      const { seq, owner, progress, until } = request.args;
-      return void ledger.calls.postpone(seq, owner, progress, until);
+      const { seq, owner, progress, body, until } = request.args;
+      return void ledger.calls.postpone(seq, owner, progress, body, until);
     }
     case 'release':
       return void ledger.calls.release(request.args.seq, request.args.owner);
     case 'finish':
       return ledger.finish(request.args, now);
+    case 'putChunk': {
+      const { id, n, bytes, kept } = request.args;
+      if (!kept) size?.expectRoom(bytes.byteLength);
+      return ledger.bodies.put(id, n, bytes, now);
+    }
+    case 'forgetBody':
+      return ledger.bodies.forget(request.args.id);
     case 'delivered':
       return ledger.responses.markDelivered(request.args.id, request.args.round, request.args.caller);
     case 'claim':
@@ -51,6 +58,8 @@ export function read(ledger: Ledger, members: Membership, request: Request, now:
   switch (request.op) {
     case 'find':
       return ledger.find(request.args.id, request.args.caller, now);
+    case 'chunk':
+      return ledger.bodies.chunk(request.args.id, request.args.n);
     case 'backlog':
       return ledger.backlog(request.args.service);
     case 'calls':

@@ -8,6 +8,8 @@ import type { Transactions } from './transaction.ts';
 const expireEveryMs = 1_000;
 /** Rows that one transaction touches at most: other writers wait meanwhile. */
 const portion = 200;
+/** The same for the chunks of bodies. */
+const portionOfChunks = 64;
 /** A write-ahead log that has grown over this is cut back, bytes. SQLite itself starts anew after 4 MB where it can. */
 const logSize = 32 * 1024 * 1024;
 
@@ -54,10 +56,11 @@ export class Housekeeping {
         freed: gone.map((instance) => this.#members.evict(instance)).reduce((sum, count) => sum + count, 0),
         concluded: overdue ? this.#ledger.concludeOverdue(now, portion) : 0,
         expired: expire ? this.#ledger.expire(now, portion) : 0,
+        swept: expire ? this.#ledger.bodies.sweep(now, portionOfChunks) : 0,
       }),
     );
     for (const instance of gone) this.#members.bury(instance);
-    const more = done.concluded >= portion || done.expired >= portion;
+    const more = done.concluded >= portion || done.expired >= portion || done.swept >= portionOfChunks;
     if (expire && !more) this.#finishExpiry(now);
     const result = { wrote: true, news: done.freed + done.concluded > 0, more };
     if (done.signed) return result;

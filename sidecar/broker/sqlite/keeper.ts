@@ -313,6 +313,7 @@ function namespaceOf(db: DatabaseSync, name: string): number | undefined {
 
 /** Events that go to the adapter are given away instead of copied. */
 function buffersOf(message: FromThread): ArrayBuffer[] {
+  if (message.kind === 'done' && message.value instanceof Uint8Array) return [bufferOf(message.value)];
   if (message.kind === 'response') return [bufferOf(message.event)];
   if (message.kind === 'taken') {
     return message.calls.flatMap((call) =>

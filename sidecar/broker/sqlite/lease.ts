@@ -69,6 +69,7 @@ export class SqliteLease implements Lease {
     await this.#thread.ask('postpone', {
       ...this.name,
       progress: packProgress(progress, this.#publishesCalls()),
+      body: progress.answer?.bodyRef?.id ?? null,
       until: Math.ceil(until),
     });
   }

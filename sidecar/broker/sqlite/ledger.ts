@@ -3,6 +3,7 @@ import { callbackOf } from '../../http/callback.ts';
 import { conclude, factsOf, isDeadLetter, nextRound, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
 import { decodeAction, decodeDeadLetter, decodeProgress, decodeResponse } from '../../model/codec.ts';
 import type { Published } from '../port.ts';
+import { BodyTable } from './body-table.ts';
 import { BroadcastTable } from './broadcast-table.ts';
 import { CallTable, queueOf, type CallRow } from './call-table.ts';
 import { ContentTable, type ContentRow } from './content-table.ts';
@@ -34,6 +35,7 @@ export class Ledger {
   readonly broadcasts: BroadcastTable;
   readonly subscriptions: SubscriptionTable;
   readonly contents: ContentTable;
+  readonly bodies: BodyTable;
   readonly #retention: ThreadOptions['retention'];
 
   constructor(db: DatabaseSync, ns: number, retention: ThreadOptions['retention']) {
@@ -43,6 +45,7 @@ export class Ledger {
     this.broadcasts = new BroadcastTable(db, ns);
     this.subscriptions = new SubscriptionTable(db, ns, this.broadcasts, this.calls);
     this.contents = new ContentTable(db, ns);
+    this.bodies = new BodyTable(db, ns);
     this.#retention = retention;
   }
 

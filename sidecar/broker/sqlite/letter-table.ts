@@ -16,9 +16,10 @@ export class LetterTable {
   }
 
   put(letter: StoredDeadLetter, expiresAt: number): void {
-    const { id, service, route } = letter.action;
+    const { id, service, route, bodyRef } = letter.action;
+    const event = encodeDeadLetter(letter);
     this.remove(id);
-    this.#sql.add.run(this.#ns, id, service, route, letter.reason, expiresAt, encodeDeadLetter(letter));
+    this.#sql.add.run(this.#ns, id, service, route, letter.reason, expiresAt, event, bodyRef?.id ?? null);
   }
 
   byId(id: string, now: number): StoredDeadLetter | undefined {
@@ -49,7 +50,7 @@ export class LetterTable {
 }
 
 const statements = {
-  add: 'INSERT INTO dead_letters (ns, id, service, route, reason, expires_at, event) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  add: 'INSERT INTO dead_letters (ns, id, service, route, reason, expires_at, event, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   byId: 'SELECT event FROM dead_letters WHERE ns = ? AND id = ? AND expires_at > ?',
   remove: 'DELETE FROM dead_letters WHERE ns = ? AND id = ?',
   expire: 'DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters WHERE expires_at <= ? LIMIT ?)',

@@ -35,6 +35,7 @@ export function packAction(action: ActionEvent): StoreArgs {
     acceptedAt,
     deadline,
     orderKey: orderKey ?? null,
+    body: action.bodyRef?.id ?? null,
     event: own(encodeAction(action)),
   };
 }
@@ -43,7 +44,9 @@ export function packAction(action: ActionEvent): StoreArgs {
 export function packResponse(response: ResponseEvent): FinishArgs {
   const { id, round, caller, service, route, keyed } = response.call;
   const { outcome, finishedAt } = response;
-  return { id, round, caller, service, route, keyed, outcome, finishedAt, event: own(encodeResponse(response)) };
+  const body = response.answer?.bodyRef?.id ?? null;
+  const event = own(encodeResponse(response));
+  return { id, round, caller, service, route, keyed, outcome, finishedAt, body, event };
 }
 
 /** A broadcast event as its columns and bytes. */

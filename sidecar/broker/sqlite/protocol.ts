@@ -41,6 +41,8 @@ export interface StoreArgs {
   readonly acceptedAt: number;
   readonly deadline: number;
   readonly orderKey: string | null;
+  /** Id of the body that the event refers to. */
+  readonly body: string | null;
   /** It may have been stored before, with the answer lost. */
   readonly repeated?: boolean;
   readonly event: Uint8Array;
@@ -64,6 +66,8 @@ export interface FinishArgs {
   readonly callback?: StoreArgs;
   /** Published with it. */
   readonly feed?: PublishArgs;
+  /** Id of the body that the event refers to. */
+  readonly body: string | null;
   readonly event: Uint8Array;
 }
 
@@ -109,7 +113,10 @@ export interface Commands {
   claim: { args: { caller: string; key: string; id: string; instead: string | undefined }; result: string };
   withdraw: { args: { id: string; caller?: string; outcome: 'cancelled' | 'deadline-exceeded' }; result: Withdrawn };
   start: { args: LeaseName & { guarded: boolean; mark: string }; result: 'started' | 'gone' };
-  postpone: { args: LeaseName & { until: number; progress: Uint8Array | null }; result: void };
+  postpone: {
+    args: LeaseName & { until: number; progress: Uint8Array | null; body: string | null };
+    result: void;
+  };
   release: { args: LeaseName; result: void };
   finish: { args: LeaseName & FinishArgs; result: 'stored' | 'refused' };
   publish: { args: PublishArgs; result: Published };
@@ -124,6 +131,9 @@ export interface Commands {
   replay: { args: { id: string }; result: 'replayed' | 'unknown' };
   discard: { args: { id: string }; result: 'discarded' | 'unknown' };
   topology: { args: { windowMs: number }; result: Topology };
+  putChunk: { args: { id: string; n: number; bytes: Uint8Array; kept: boolean }; result: void };
+  chunk: { args: { id: string; n: number }; result: Uint8Array | undefined };
+  forgetBody: { args: { id: string }; result: void };
   engine: { args: Record<string, never>; result: { version: string } };
   close: { args: Record<string, never>; result: void };
 }
@@ -202,7 +212,13 @@ export function effectOf(request: Request): Effect {
       // The mark of a guarded call decides whether it may ever run again. For the others it only sharpens what `find`
       // and `withdraw` can say, and a process kill does not lose it.
       return { write: request.args.guarded ? 'durable' : 'lazy', rings: false, kept: true };
+    case 'putChunk':
+      // The event that refers to the body is durable, and with it everything that was written before.
+      return { write: 'lazy', rings: false, kept: request.args.kept };
+    case 'forgetBody':
+      return { write: 'lazy', rings: false, kept: false };
     case 'find':
+    case 'chunk':
     case 'backlog':
     case 'calls':
     case 'call':

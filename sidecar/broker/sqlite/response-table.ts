@@ -44,9 +44,9 @@ export class ResponseTable {
 
   /** Stores the response of a call in place of an earlier one; it gets a new `seq`, by which the waiting find it. */
   put(response: FinishArgs, expiresAt: number): void {
-    const { id, round, caller, service, outcome, event } = response;
+    const { id, round, caller, service, outcome, body, event } = response;
     this.remove(id);
-    this.#sql.add.run(this.#ns, id, round, caller, service, outcome, expiresAt, event);
+    this.#sql.add.run(this.#ns, id, round, caller, service, outcome, expiresAt, event, body);
   }
 
   remove(id: string): void {
@@ -94,7 +94,7 @@ export class ResponseTable {
 const statements = {
   byId: `SELECT ${columns} FROM responses WHERE ns = ? AND id = ? AND expires_at > ?`,
   event: 'SELECT event FROM responses WHERE seq = ?',
-  add: `INSERT INTO responses (ns, id, round, caller, service, outcome, expires_at, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  add: `INSERT INTO responses (ns, id, round, caller, service, outcome, expires_at, event, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   remove: 'DELETE FROM responses WHERE ns = ? AND id = ?',
   markDelivered:
     'UPDATE responses SET delivered = 1 WHERE ns = ? AND id = ? AND round = ? AND caller = ? AND delivered = 0',

@@ -18,6 +18,9 @@
  *   row in `calls` has `<service>/<subscription>` as its service, so that everything about leases is the same.
  * - `content_keys`: the call that a content stands for, stored or not. Its row goes when it is past the retention of keyed
  *   responses and nothing is left of the call.
+ * - `bodies`: a body that is too large for its event. `free_at`: from then on it is deleted unless an event refers to it;
+ *   null: one does, as far as is known. The `body` columns are those references.
+ * - `chunks`: the parts of a body.
  * - `instances`: who takes leases; `token` names the lock file that tells whether the instance lives, `beat` counts its
  *   signs of life.
  */
@@ -134,7 +137,36 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX content_keys_age ON content_keys (claimed_at);
   `,
+  `
+  CREATE TABLE bodies (
+    body INTEGER PRIMARY KEY AUTOINCREMENT,
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    free_at INTEGER,
+    UNIQUE (ns, id)
+  ) STRICT;
+  CREATE INDEX bodies_free ON bodies (free_at) WHERE free_at IS NOT NULL;
+  CREATE TABLE chunks (body INTEGER NOT NULL, n INTEGER NOT NULL, bytes BLOB NOT NULL, UNIQUE (body, n)) STRICT;
+
+  ${['actions', 'progress', 'responses', 'dead_letters'].map(bodyColumn).join('\n')}
+  CREATE TRIGGER progress_body_changed AFTER UPDATE OF body ON progress WHEN OLD.body IS NOT NEW.body BEGIN
+    UPDATE bodies SET free_at = 0 WHERE id = OLD.body;
+    UPDATE bodies SET free_at = NULL WHERE id = NEW.body;
+  END;
+  `,
 ];
+
+function bodyColumn(table: string): string {
+  return `
+  ALTER TABLE ${table} ADD COLUMN body TEXT;
+  CREATE INDEX ${table}_body ON ${table} (body) WHERE body IS NOT NULL;
+  CREATE TRIGGER ${table}_body_used AFTER INSERT ON ${table} WHEN NEW.body IS NOT NULL BEGIN
+    UPDATE bodies SET free_at = NULL WHERE id = NEW.body;
+  END;
+  CREATE TRIGGER ${table}_body_freed AFTER DELETE ON ${table} WHEN OLD.body IS NOT NULL BEGIN
+    UPDATE bodies SET free_at = 0 WHERE id = OLD.body;
+  END;`;
+}
 
 /** Written into the file's header, so that another program's database is never taken for a log: "HLDN". */
 export const applicationId = 0x48_4c_44_4e;

@@ -105,6 +105,7 @@ export class SubscriptionTable {
       acceptedAt: at,
       deadline: noDeadline,
       orderKey: null,
+      body: null,
       event: nothing,
     };
     this.#calls.add(call, seq);

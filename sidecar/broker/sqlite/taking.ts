@@ -94,7 +94,7 @@ export class SqliteTaking implements Taking {
       this.#options.report(new Error(`an action for ${this.#service} cannot be read`, { cause }));
       const until = Date.now() + unreadableAgainMs;
       this.#thread
-        .ask('postpone', { seq, owner, progress: null, until })
+        .ask('postpone', { seq, owner, progress: null, body: null, until })
         .catch((error: Error) => this.#options.report(error));
       return;
     }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { JetStreamBodies } from '../../../sidecar/broker/jetstream/bodies.ts';
 import { Connection } from '../../../sidecar/broker/jetstream/connection.ts';
 import type { Context } from '../../../sidecar/broker/jetstream/context.ts';
 import { Lookup } from '../../../sidecar/broker/jetstream/lookup.ts';
@@ -30,7 +31,8 @@ beforeEach(async () => {
   const lookup = new Lookup(connection, streams, 1);
   const publisher = new Publisher(connection, report);
   const { signal } = new AbortController();
-  context = { config, connection, subjects, streams, lookup, publisher, instance: 'x', closing: signal, report };
+  const parts = { config, connection, subjects, streams, lookup, publisher, instance: 'x', closing: signal, report };
+  context = { ...parts, bodies: new JetStreamBodies(parts) };
   connection.start();
   await eventually(() => expect(connection.connected).toBe(true), { what: 'the connection' });
   await streams.ensure(streams.actions('payments'));

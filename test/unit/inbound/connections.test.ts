@@ -10,6 +10,7 @@ import { targetOf } from '../../../sidecar/inbound/target.ts';
 import type { InboundConfig } from '../../../sidecar/config/config.ts';
 import { eventually } from '../../support/eventually.ts';
 import { freePort } from '../../support/free-port.ts';
+import { MemoryBodies } from '../memory-bodies.ts';
 import { sampleAction } from '../policy/sample-action.ts';
 import { answering, RawService } from './raw-service.ts';
 
@@ -29,8 +30,13 @@ function towards(url: string, tls?: NonNullable<InboundConfig['tls']>, connectLi
   const connections = new Connections(target, connectLimit);
   open.push(connections);
   const send = async (connection: Connection, method = 'POST') => {
-    const limits = { timeout: 20_000, maxBody: 1_000 };
-    const exchange = new Exchange(sampleAction({ method }), 1, { target, connections, connection }, limits);
+    const limits = { timeout: 20_000, maxBody: 1_000, maxInlineBody: 1_000 };
+    const exchange = new Exchange(
+      sampleAction({ method }),
+      1,
+      { target, connections, connection, bodies: new MemoryBodies() },
+      limits,
+    );
     return exchange.observation;
   };
   return { connections, send };

@@ -1,10 +1,12 @@
 import { afterEach, expect, test } from 'vitest';
+import { primed } from '../../../sidecar/http/body.ts';
 import { signatureFields } from '../../../sidecar/http/webhook-signature.ts';
 import { Connections } from '../../../sidecar/inbound/connections.ts';
-import { Exchange } from '../../../sidecar/inbound/exchange.ts';
+import { Exchange, type ExchangeLimits } from '../../../sidecar/inbound/exchange.ts';
 import { targetOf } from '../../../sidecar/inbound/target.ts';
 import type { ActionEvent, Answer } from '../../../sidecar/model/call.ts';
 import type { Observation } from '../../../sidecar/policy/evidence.ts';
+import { MemoryBodies } from '../memory-bodies.ts';
 import { sampleAction } from '../policy/sample-action.ts';
 import { answering, RawService } from './raw-service.ts';
 
@@ -19,12 +21,15 @@ function towards(url: string) {
   const target = targetOf({ url });
   const connections = new Connections(target, 5_000);
   open.push(connections);
-  const begin = async (action: ActionEvent, limits: { timeout?: number; maxBody?: number } = {}): Promise<Exchange> => {
+  const bodies = new MemoryBodies();
+  const begin = async (action: ActionEvent, limits: Partial<ExchangeLimits> = {}): Promise<Exchange> => {
     const connection = connections.rested() ?? (await connections.establish());
-    return new Exchange(action, 3, { target, connections, connection }, { timeout: 20_000, maxBody: 1_000, ...limits });
+    const body = action.bodyRef === undefined ? undefined : await primed(bodies.read(action.bodyRef));
+    const means = { target, connections, connection, bodies, body };
+    return new Exchange(action, 3, means, { timeout: 20_000, maxBody: 1_000, maxInlineBody: 1_000, ...limits });
   };
   const send = async (...args: Parameters<typeof begin>): Promise<Observation> => (await begin(...args)).observation;
-  return { begin, send };
+  return { begin, send, bodies };
 }
 
 function answerOf(observation: Observation): Answer {
@@ -120,8 +125,8 @@ test('request - a signed attempt carries its own signature and nobody else’s',
   const action = sampleAction({ headers, body: Buffer.from('{"a":1}'), hasBody: true });
   const connection = await connections.establish();
   const secrets = ['whsec_bmV3', 'old'];
-  const to = { target, connections, connection, secrets };
-  await new Exchange(action, 1, to, { timeout: 20_000, maxBody: 1_000 }).observation;
+  const to = { target, connections, connection, bodies: new MemoryBodies(), secrets };
+  await new Exchange(action, 1, to, { timeout: 20_000, maxBody: 1_000, maxInlineBody: 1_000 }).observation;
   const sent = service.received.join('');
   expect(sent).not.toMatch(/forged/);
   const [, timestamp] = /\r\nwebhook-timestamp: ([0-9]+)\r\n/.exec(sent) ?? [];

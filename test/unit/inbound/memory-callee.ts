@@ -1,6 +1,7 @@
 import type { Broker, CalleeLog, Lease, TakeOptions } from '../../../sidecar/broker/port.ts';
 import { type ActionEvent, noProgress, type Progress, type ResponseEvent } from '../../../sidecar/model/call.ts';
 import { createLatch, type Latch } from '../../support/latch.ts';
+import { MemoryBodies } from '../memory-bodies.ts';
 
 /** What was done with a lease, in order. */
 export type Step =
@@ -42,6 +43,7 @@ export class MemoryCallee {
   readonly calls: StoredCall[] = [];
   readonly violations: string[] = [];
   maxInlineBody = 8 * 1024 * 1024;
+  readonly bodies = new MemoryBodies();
   paused = true;
   stopped = false;
   #options: TakeOptions | undefined;
@@ -51,9 +53,10 @@ export class MemoryCallee {
   get broker(): Broker {
     const maxInlineBody = () => this.maxInlineBody;
     const log: CalleeLog = { take: (options) => this.#take(options) };
-    const broker: Pick<Broker, 'status' | 'callee' | 'maxInlineBody'> = {
+    const broker: Pick<Broker, 'status' | 'callee' | 'maxInlineBody' | 'bodies'> = {
       status: { connected: true },
       callee: () => log,
+      bodies: this.bodies,
       get maxInlineBody() {
         return maxInlineBody();
       },

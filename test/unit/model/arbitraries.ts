@@ -4,6 +4,7 @@ import type {
   ActionEvent,
   Answer,
   AttemptRecord,
+  BodyRef,
   Outcome,
   Progress,
   ResponseEvent,
@@ -49,6 +50,13 @@ const trace = fc.record(
   { requiredKeys: ['traceparent'] },
 );
 
+const bodyRef: fc.Arbitrary<BodyRef> = fc.record({
+  id: fc.string(),
+  chunks: fc.integer({ min: 1 }),
+  size: fc.integer({ min: 1 }),
+  sha256: fc.stringMatching(/^[0-9a-f]{64}$/),
+});
+
 export const actionEvent: fc.Arbitrary<ActionEvent> = fc.record(
   {
     id: fc.uuid(),
@@ -61,6 +69,7 @@ export const actionEvent: fc.Arbitrary<ActionEvent> = fc.record(
     headers: rawHeaders,
     trailers: rawHeaders,
     body,
+    bodyRef,
     hasBody: fc.boolean(),
     acceptedAt: time,
     deadline: time,
@@ -106,13 +115,17 @@ export const actionEvent: fc.Arbitrary<ActionEvent> = fc.record(
   },
 );
 
-const answer: fc.Arbitrary<Answer> = fc.record({
-  status: fc.integer({ min: 200, max: 599 }),
-  reason: latin1,
-  headers: rawHeaders,
-  trailers: rawHeaders,
-  body,
-});
+const answer: fc.Arbitrary<Answer> = fc.record(
+  {
+    status: fc.integer({ min: 200, max: 599 }),
+    reason: latin1,
+    headers: rawHeaders,
+    trailers: rawHeaders,
+    body,
+    bodyRef,
+  },
+  { requiredKeys: ['status', 'reason', 'headers', 'trailers', 'body'] },
+);
 
 const outcome: fc.Arbitrary<Outcome> = fc.constantFrom('answered', 'cancelled', ...deadLetterReasons, 'discarded');
 

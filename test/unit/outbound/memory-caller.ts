@@ -18,6 +18,7 @@ import {
   type ResponseEvent,
 } from '../../../sidecar/model/call.ts';
 import { eventually } from '../../support/eventually.ts';
+import { MemoryBodies } from '../memory-bodies.ts';
 
 /** The caller's side of the broker port in memory, whose every answer a test decides. */
 export class MemoryCaller {
@@ -33,6 +34,7 @@ export class MemoryCaller {
   readonly known = new Map<string, FoundCall>();
   prepared: readonly string[] = [];
   maxInlineBody = 8 * 1024 * 1024;
+  readonly bodies = new MemoryBodies();
   /** How `store` ends; a test replaces it. */
   onStore: (action: ActionEvent) => Stored | Promise<Stored> = () => ({ kind: 'accepted' });
   /** Is waited for before a content is claimed. */
@@ -107,7 +109,10 @@ export class MemoryCaller {
     const maxInlineBody = () => this.maxInlineBody;
     const log = this.#log();
     const ids = new CallIds('00000');
-    const broker: Pick<Broker, 'status' | 'onStatus' | 'caller' | 'publisher' | 'maxInlineBody'> = {
+    const broker: Pick<
+      Broker,
+      'status' | 'onStatus' | 'caller' | 'publisher' | 'maxInlineBody' | 'maxEventBody' | 'bodies'
+    > = {
       get status() {
         return status();
       },
@@ -123,6 +128,10 @@ export class MemoryCaller {
           return await this.onPublish(event);
         },
       }),
+      bodies: this.bodies,
+      get maxEventBody() {
+        return maxInlineBody();
+      },
       get maxInlineBody() {
         return maxInlineBody();
       },

@@ -17,7 +17,13 @@ import {
 import { Streams, type StreamSpec } from '../../../../sidecar/broker/jetstream/streams.ts';
 import { orderToken, Subjects } from '../../../../sidecar/broker/jetstream/subjects.ts';
 import type { BroadcastEvent } from '../../../../sidecar/model/broadcast.ts';
-import { conclude, type ActionEvent, type Answer, type AttemptRecord } from '../../../../sidecar/model/call.ts';
+import {
+  conclude,
+  type ActionEvent,
+  type Answer,
+  type AttemptRecord,
+  type BodyRef,
+} from '../../../../sidecar/model/call.ts';
 import { keyedCallId, readCallId, serviceHint } from '../../../../sidecar/model/call-id.ts';
 import {
   decodeAction,
@@ -32,6 +38,7 @@ import {
   encodeResponse,
   EventFormatError,
   FORMAT_VERSION,
+  formatVersionOf,
 } from '../../../../sidecar/model/codec.ts';
 
 const page = readFileSync(new URL('../../../../sidecar/docs/events.md', import.meta.url), 'utf8');
@@ -79,7 +86,15 @@ const attempt: Required<AttemptRecord> = {
   detail: 'x',
   instance: 'i',
 };
-const answer: Answer = { status: 200, reason: 'OK', headers: ['a', 'b'], trailers: [], body: Buffer.from('x') };
+const bodyRef: BodyRef = { id: 'x', chunks: 1, size: 2, sha256: 'f'.repeat(64) };
+const answer: Required<Answer> = {
+  status: 200,
+  reason: 'OK',
+  headers: ['a', 'b'],
+  trailers: [],
+  body: Buffer.alloc(0),
+  bodyRef,
+};
 /** Every field that there is: the type demands it, so a new one cannot be forgotten here. */
 const action: Required<ActionEvent> = {
   id,
@@ -91,7 +106,8 @@ const action: Required<ActionEvent> = {
   target: '/charges',
   headers: ['Host', 'payments'],
   trailers: [],
-  body: Buffer.from('x'),
+  body: Buffer.alloc(0),
+  bodyRef,
   hasBody: true,
   acceptedAt: 1,
   deadline: 2,
@@ -172,6 +188,7 @@ describe('what is inside the heads', () => {
   test.each([
     ['Call', response.call],
     ['Answer', answerHead],
+    ['Large bodies', bodyRef],
     ['Attempt', attempt],
     ['Retry', retry],
     ['Trace', trace],
@@ -187,7 +204,7 @@ describe('what is inside the heads', () => {
     const outcomes = ['answered', 'cancelled', 'exhausted', 'deadline-exceeded', 'outcome-unknown', 'answer-too-large'];
     for (const outcome of [...outcomes, 'discarded']) expect(section('Response head')).toContain(`\`${outcome}\``);
     for (const reason of outcomes.slice(2)) expect(section('Dead letter head')).toContain(`\`${reason}\``);
-    for (const evidence of ['answered', 'retry-status', 'no-answer', 'sidecar-died', 'answer-too-large']) {
+    for (const evidence of ['answered', 'retry-status', 'no-answer', 'sidecar-died', 'answer-too-large', 'not-sent']) {
       expect(section('Attempt')).toContain(`\`${evidence}\``);
     }
   });
@@ -195,6 +212,9 @@ describe('what is inside the heads', () => {
   test('the version is this one', () => {
     expect(section('Payload')).toContain(`\`v\` is the version of the format: \`${FORMAT_VERSION}\``);
     expect(section('Headers')).toContain(`\`holdline.action.v${FORMAT_VERSION}\``);
+    const apart = formatVersionOf({ bodyRef });
+    expect(section('Payload')).toContain(`\`${apart}\` in an event that refers to a body`);
+    expect(section('Headers')).toContain(`\`v${apart}\` with a body stored apart`);
   });
 });
 
@@ -213,6 +233,7 @@ describe('names', () => {
   const subjects = new Subjects('<ns>');
   const [caller, callee] = ['<caller>', '<callee>'];
   const subscription = { service: '<service>', subscription: '<subscription>' };
+  const call = { id, caller, service: callee, keyed: false };
   const { instance } = readCallId(id);
   /** A subject with the parts of the example taken out again. */
   const pattern = (subject: string) =>
@@ -242,6 +263,8 @@ describe('names', () => {
         subjects.broadcast('<publisher>', '<topic>', id),
         subjects.delivery(subscription, id, 7),
         subjects.redelivery(subscription, id),
+        ...(['request', 'answer'] as const).map((kind) => `${subjects.body(kind, call, '<name>')}.<n>`),
+        `${subjects.body('answer', { ...call, keyed: true }, '<name>')}.<n>`,
       ]
         .map(pattern)
         .toSorted(),
@@ -262,6 +285,9 @@ describe('names', () => {
       streams.broadcasts(),
       streams.deliveries(),
       streams.redeliveries(),
+      streams.bodies(callee),
+      streams.answers(caller),
+      streams.keyedAnswers(caller),
     ];
     const ages = [
       'none',
@@ -270,12 +296,17 @@ describe('names', () => {
       '`retention.broadcasts`',
       '`retention.deadLetters`',
     ];
+    // As long again as responses are kept, where that is less than a quarter of an hour.
+    const margin = new Map([
+      [streams.answers(caller).name, 1],
+      [streams.keyedAnswers(caller).name, 2],
+    ]);
     const documented = rows('Streams');
     expect(documented).toHaveLength(specs.length);
     for (const spec of specs) {
       const row = documented.find(([name]) => name === spec.name) ?? [];
       expect(row.slice(0, 3)).toEqual([spec.name, `\`${spec.subjects.join(' ')}\``, spec.retention]);
-      expect(row[3]).toContain(ages[(spec.max_age ?? 0) / 1_000_000]);
+      expect(row[3]).toContain(ages[(spec.max_age ?? 0) / 1_000_000 - (margin.get(spec.name) ?? 0)]);
       expect(row[4]!.includes('one message per subject')).toBe(spec.max_msgs_per_subject === 1);
       expect(row[4]).toContain(spec.republish === undefined ? '' : `republished to \`${spec.republish.dest}\``);
       expect(row[4]!.includes('`discard: new`')).toBe(spec.discard === 'new');

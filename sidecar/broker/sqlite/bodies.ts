@@ -1,0 +1,52 @@
+import { randomUUID } from 'node:crypto';
+import type { BodyRef } from '../../model/call.ts';
+import { CHUNK_SIZE, readChunks, storeChunks } from '../chunks.ts';
+import { BodyLost, type BodyPlace, type BodyStore } from '../port.ts';
+import type { DatabaseThread } from './thread.ts';
+
+/** Chunks whose memory is kept for the next ones at most. */
+const freeKept = 64;
+
+/** Bodies in a table of chunks, on the embedded log. */
+export class SqliteBodies implements BodyStore {
+  readonly #thread: DatabaseThread;
+  readonly #report: (error: Error) => void;
+  /** Memory of chunks that are stored. */
+  readonly #free: SharedArrayBuffer[] = [];
+
+  constructor(thread: DatabaseThread, report: (error: Error) => void) {
+    this.#thread = thread;
+    this.#report = report;
+  }
+
+  async write({ kind }: BodyPlace, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BodyRef> {
+    const id = randomUUID();
+    const kept = kind !== 'request';
+    const put = async (n: number, bytes: Uint8Array) => {
+      await this.#thread.ask('putChunk', { id, n, bytes, kept });
+      if (this.#free.length < freeKept) this.#free.push(bytes.buffer as SharedArrayBuffer);
+    };
+    // Shared with the thread instead of copied, and used again: a copy here and one there would be garbage for each chunk.
+    const room = () => Buffer.from(this.#free.pop() ?? new SharedArrayBuffer(CHUNK_SIZE));
+    const abandoned = (settled: Promise<unknown>) => {
+      settled.then(() => this.#thread.ask('forgetBody', { id })).catch(this.#report);
+    };
+    return { id, ...(await storeChunks(source, { room, put, signal, abandoned })) };
+  }
+
+  async *read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* readChunks(ref, async (n) => {
+      const bytes = await this.#thread.ask('chunk', { id: ref.id, n });
+      if (bytes === undefined) throw new BodyLost(`chunk ${n} of the body ${ref.id} is not stored any more`);
+      return bytes;
+    });
+  }
+
+  async forget(ref: BodyRef): Promise<void> {
+    try {
+      await this.#thread.ask('forgetBody', { id: ref.id });
+    } catch (error) {
+      this.#report(error as Error);
+    }
+  }
+}
