@@ -17,10 +17,17 @@ import { readOrdered } from './subjects.ts';
  * and it is marked as sent before, so that it is not started without a look at its response.
  */
 
+/** What is known of where the head of a key is: the more, the less the server has to read. */
+interface Hints {
+  readonly index?: OrderIndex;
+  /** The sequence of a call that was the head. */
+  readonly after?: number;
+}
+
 /** Admits the oldest call of a key, unless it is. @throws {BrokerUnavailable} */
-export async function advance(context: Context, callee: string, order: string, index?: OrderIndex): Promise<void> {
+export async function advance(context: Context, callee: string, order: string, hints: Hints = {}): Promise<void> {
   for (;;) {
-    const head = await headOf(context, callee, order, index);
+    const head = await headOf(context, callee, order, hints);
     if (head === undefined || (await admit(context, callee, head)) === 'admitted') return;
     await context.lookup.remove(context.subjects.orderedStream(callee), head.seq);
   }
@@ -31,7 +38,7 @@ async function headOf(
   { lookup, subjects }: Context,
   callee: string,
   order: string,
-  index: OrderIndex | undefined,
+  { index, after = 0 }: Hints,
 ): Promise<Stored | undefined> {
   const stream = subjects.orderedStream(callee);
   const pattern = subjects.queue(callee, order);
@@ -42,7 +49,7 @@ async function headOf(
     index!.drop(order, seq);
   }
   // Between the look at the index and the question nothing else may run.
-  return await lookup.next(stream, index?.next ?? 1, pattern);
+  return await lookup.next(stream, Math.max(index?.next ?? 1, after + 1), pattern);
 }
 
 /** `over`: the head belongs to a round that has ended, and only keeps the place of the next one. */
@@ -100,15 +107,16 @@ function roundOf(stored: Stored): number | undefined {
   }
 }
 
-/** Takes a call whose round has ended out of its queue. @throws {BrokerUnavailable} */
-export async function leave({ lookup, subjects }: Context, action: ActionEvent): Promise<void> {
+/** Takes a call whose round has ended out of its queue, and tells its sequence where it was there. @throws {BrokerUnavailable} */
+export async function leave({ lookup, subjects }: Context, action: ActionEvent): Promise<number | undefined> {
   const { service, caller, id, round, orderKey } = action;
-  if (orderKey === undefined) return;
+  if (orderKey === undefined) return undefined;
   const stream = subjects.orderedStream(service);
   const stored = await lookup.last(stream, subjects.ordered(service, orderKey, caller, id));
   // The next round may be there already.
-  if (stored === undefined || decodeAction(stored.data).round > round) return;
+  if (stored === undefined || decodeAction(stored.data).round > round) return undefined;
   await lookup.remove(stream, stored.seq);
+  return stored.seq;
 }
 
 export interface Whereabouts {

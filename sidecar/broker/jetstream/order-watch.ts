@@ -2,6 +2,7 @@ import { JetStreamApiCodes } from '@nats-io/jetstream';
 import type { ActionEvent } from '../../model/call.ts';
 import { decodeAction, EventFormatError } from '../../model/codec.ts';
 import type { Context } from './context.ts';
+import type { Stored } from './lookup.ts';
 import { OrderIndex } from './order-index.ts';
 import { advance, leave } from './order-queue.ts';
 import { insist } from './settlement.ts';
@@ -15,6 +16,10 @@ const LOOK_EVERY = 1_000;
 const AT_ONCE = 16;
 /** Keys of which a look makes sure that their head is admitted. */
 const KEYS_PER_LOOK = 250;
+/** Calls that are read at once where they stand close together. */
+const READ_AT_ONCE = 32;
+/** So many that nobody has got to know make it worth while to read them before they have waited. */
+const MANY_UNKNOWN = 500;
 const WITHDRAWN_AT_ONCE = 500;
 /** After this an overdue call that turned out to be under way is asked for again, ms. */
 const ASK_AGAIN = 5_000;
@@ -69,8 +74,8 @@ export class OrderWatch {
    */
   async leave(action: ActionEvent): Promise<void> {
     if (action.orderKey === undefined) return;
-    await insist(this.#context, () => leave(this.#context, action));
-    await this.#advance(orderToken(action.orderKey));
+    const place = await insist(this.#context, () => leave(this.#context, action));
+    await this.#advance(orderToken(action.orderKey), place);
   }
 
   /** For an action that was finished before, and that a killed server may have brought back with its place in the queue. */
@@ -103,9 +108,9 @@ export class OrderWatch {
   }
 
   /** Never rejects: what fails now is done at the next look, or by somebody else. */
-  async #advance(order: string): Promise<void> {
+  async #advance(order: string, after = 0): Promise<void> {
     try {
-      await advance(this.#context, this.#service, order, this.#index);
+      await advance(this.#context, this.#service, order, { index: this.#index, after });
     } catch (error) {
       this.#tell(error);
     }
@@ -134,7 +139,8 @@ export class OrderWatch {
       if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return;
       throw error;
     }
-    const limit = this.#last ?? state.last_seq;
+    const many = state.last_seq - this.#index.next > MANY_UNKNOWN;
+    const limit = many ? state.last_seq : (this.#last ?? state.last_seq);
     this.#last = state.last_seq;
     if (state.messages === 0) {
       this.#index.clear(state.last_seq + 1);
@@ -158,19 +164,26 @@ export class OrderWatch {
     const { lookup, subjects, connection } = this.#context;
     const stream = subjects.orderedStream(this.#service);
     const { generation } = connection;
+    let width = 1;
     while (this.#index.next <= limit && !this.#closed) {
-      const stored = await lookup.next(stream, this.#index.next, '>');
+      const from = this.#index.next;
+      const wanted = Array.from({ length: Math.min(width, limit - from + 1) }, (_, at) => from + at);
+      const found = await Promise.all(wanted.map((seq) => lookup.next(stream, seq, '>')));
       // Begun on another connection: the index was emptied meanwhile.
       if (generation !== connection.generation) return;
-      if (stored === undefined || stored.seq > limit) {
-        this.#index.next = limit + 1;
-        return;
-      }
-      const { order, caller, id } = readOrdered(stored.subject);
-      const known = this.#index.add(order, { seq: stored.seq, caller, id, deadline: deadlineOf(stored.data) });
-      this.#index.next = stored.seq + 1;
-      if (!known) this.#wake(order);
+      // Where some are gone, several questions have the same answer.
+      const known = new Map(found.flatMap((stored) => (stored === undefined ? [] : [[stored.seq, stored] as const])));
+      const last = found.at(-1);
+      for (const stored of known.values()) if (stored.seq <= limit) this.#learn(stored);
+      this.#index.next = last === undefined || last.seq > limit ? limit + 1 : last.seq + 1;
+      width = known.size * 2 >= wanted.length && known.has(from) ? READ_AT_ONCE : 1;
     }
+  }
+
+  #learn(stored: Stored): void {
+    const { order, caller, id } = readOrdered(stored.subject);
+    const known = this.#index.add(order, { seq: stored.seq, caller, id, deadline: deadlineOf(stored.data) });
+    if (!known) this.#wake(order);
   }
 
   async #endOverdue(): Promise<void> {
