@@ -1,12 +1,13 @@
 import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { conclude, noProgress, type ActionEvent } from '../../model/call.ts';
-import { decodeProgress, type StoredProgress } from '../../model/codec.ts';
+import { decodeProgress, encodeProgress, type StoredProgress } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
 import { ensurePublished } from './call-feed.ts';
 import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
+import { recordHeaders } from './envelope.ts';
 import { advance, findAction, leave, type Whereabouts } from './order-queue.ts';
 import { storeResponse } from './settlement.ts';
 import { isApiError } from './streams.ts';
@@ -20,7 +21,8 @@ export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
  * The race with a sidecar that is about to start the call is closed in three steps: every live sidecar of the callee is asked
  * first, and from then on looks up the response before it starts the call; then the final response is stored, which
  * succeeds only if no other was; then the action is deleted. A sidecar that takes the action after the first step finds the
- * response, one that started before it says so.
+ * response, one that started before it says so. One that cannot say anything, because it is frozen or cut off, is kept from
+ * starting a call that must not be sent any more by a new record of its attempts, which its own start would have to follow.
  */
 export async function withdraw(
   context: Context,
@@ -55,7 +57,8 @@ async function withdrawOne(
   const { action, seq } = found;
   const { callee } = call;
   const record = await readProgress(context, action);
-  const progress = record?.progress;
+  const stored = record?.stored;
+  const progress = stored?.progress;
   if (progress?.started !== undefined) return 'started';
   if (outcome === 'cancelled') {
     if ((progress?.attempts.length ?? 0) > 0 || action.earlier.length > 0) return 'started';
@@ -63,12 +66,16 @@ async function withdrawOne(
     // that nothing was sent, was in the hands of a sidecar that died.
     const mayHide = action.idempotent && progress === undefined && !held && seq !== undefined;
     if (mayHide && (await wasDelivered(context, callee, seq))) return 'started';
+    // Somebody was faster: it is looked at once more, and most likely it was started.
+    if (!action.idempotent && !held && !(await fence(context, action, record))) {
+      return withdrawOne(context, call, outcome, held);
+    }
   }
   const response = conclude(action, progress ?? noProgress, outcome, Date.now());
   const winner = await storeResponse(context, action, response);
   const told = winner === 'ours' ? response : undefined;
   if (action.callback !== undefined) await ensureCallback(context, action, told);
-  if (record?.feed === true) await ensurePublished(context, action, told);
+  if (stored?.feed === true) await ensurePublished(context, action, told);
   await leave(context, action);
   if (seq !== undefined) {
     // Before the action is gone: who dies in between leaves the rest to its next delivery.
@@ -79,13 +86,33 @@ async function withdrawOne(
   return winner === 'ours' ? 'withdrawn' : 'finished';
 }
 
-async function readProgress(context: Context, action: ActionEvent): Promise<StoredProgress | undefined> {
+/** What is on record of a call's attempts, and where. */
+interface ProgressRecord {
+  readonly stored: StoredProgress;
+  readonly seq: number;
+}
+
+/** Stores the record once more as it is: whoever holds the call knows an older one, and cannot start it. False: it has changed. */
+async function fence(context: Context, action: ActionEvent, record: ProgressRecord | undefined): Promise<boolean> {
+  const { publisher, subjects, streams } = context;
+  const { service, id, round } = action;
+  const ack = await publisher.publish({
+    subject: subjects.progress(service, id, round),
+    payload: encodeProgress(record?.stored ?? { progress: noProgress, accounted: 0 }),
+    headers: recordHeaders(record?.seq ?? 0),
+    patience: 'keep',
+    ensureStream: async () => void (await streams.ensure(streams.attempts(service))),
+  });
+  return ack.kind === 'stored';
+}
+
+async function readProgress(context: Context, action: ActionEvent): Promise<ProgressRecord | undefined> {
   const { lookup, subjects } = context;
   const record = await lookup.last(
     subjects.attemptStream(action.service),
     subjects.progress(action.service, action.id, action.round),
   );
-  return record === undefined ? undefined : decodeProgress(record.data);
+  return record === undefined ? undefined : { stored: decodeProgress(record.data), seq: record.seq };
 }
 
 async function wasDelivered(context: Context, callee: string, seq: number): Promise<boolean> {

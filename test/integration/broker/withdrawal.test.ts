@@ -97,6 +97,17 @@ describe('a call that is cancelled', () => {
     expect(await started).toBe('gone');
   });
 
+  test('while its holder cannot be asked, and does not know it, is not started', async () => {
+    const id = await store();
+    const lease = await new Hands(callee.broker).next();
+    relay.stall('to-client');
+    expect(await caller.broker.caller('orders').withdraw(id, 'cancelled')).toBe('withdrawn');
+    const started = lease.start(1);
+    await relay.heal();
+    expect(await started).toBe('gone');
+    expect(await onlooker.messages(ACTIONS)).toBe(0);
+  });
+
   test('after it was started goes on, also while its holder is cut off', async () => {
     const id = await store();
     const lease = await new Hands(callee.broker).next();
