@@ -34,7 +34,7 @@ export const usage = `npm run chaos -- [options]
   --seed S               the first seed (default 1): the same seed gives the same work and the same schedule
   --seeds K              so many seeds, one after another (default 1)
   --callers N            caller processes (default 3)
-  --ordered              calls with an order key, too
+  --no-ordered           no calls with an order key
   --quick                two minutes for both brokers: 200 calls in 12 s, three seeds each, at most four minutes
   --limit T              after so many seconds what has not begun is skipped, and what has not ended has failed
   --report FILE          gets the outcome of each run, as JSON
@@ -49,6 +49,7 @@ ${Object.entries(faults)
 export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parseArgs({
     args: [...args],
+    allowNegative: true,
     options: {
       broker: { type: 'string' },
       cluster: { type: 'boolean', default: false },
@@ -58,7 +59,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
       seed: { type: 'string', default: '1' },
       seeds: { type: 'string' },
       callers: { type: 'string', default: '3' },
-      ordered: { type: 'boolean', default: false },
+      ordered: { type: 'boolean', default: true },
       folder: { type: 'string' },
       quick: { type: 'boolean', default: false },
       limit: { type: 'string' },
@@ -96,7 +97,7 @@ export function commandOf(options: Options, engine: Engine, seed: number): strin
     engine === 'cluster' ? '--cluster' : `--broker ${engine}`,
     `--faults ${all ? 'all' : chosen.join(',') || 'none'}`,
     `--calls ${calls} --seconds ${seconds} --callers ${callers} --seed ${seed}`,
-    ...(ordered ? ['--ordered'] : []),
+    ...(ordered ? [] : ['--no-ordered']),
   ].join(' ');
 }
 

@@ -110,7 +110,7 @@ describe('options', () => {
   });
 
   test('a run can be played again: its command reads as its options', () => {
-    const args = ['--broker', 'sqlite', '--faults', 'kill,pause', '--calls', '9', '--seed', '7', '--ordered'];
+    const args = ['--broker', 'sqlite', '--faults', 'kill,pause', '--calls', '9', '--seed', '7', '--no-ordered'];
     const options = readOptions(args) as Options;
     const again = commandOf(options, 'sqlite', 7).split(' -- ').at(-1) ?? '';
     expect(readOptions(again.split(' '))).toEqual(options);
