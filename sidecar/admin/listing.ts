@@ -24,7 +24,7 @@ export function callJson({ call, state, status, attempts, finishedAt }: CallList
 
 /** What `calls show` prints: the entry of the list, and the rest of the story. */
 export function storyJson(story: CallStory) {
-  const { call, outcome, history, waitingFor, notBefore, delivered, trace } = story;
+  const { call, outcome, history, waitingFor, notBefore, delivered, attached = [], trace } = story;
   return {
     ...callJson(story),
     target: call.target,
@@ -36,6 +36,7 @@ export function storyJson(story: CallStory) {
     waitingFor: waitingFor ?? null,
     notBefore: rfc3339(notBefore),
     delivered: delivered ?? null,
+    attached: attached.map(({ how, at, instance }) => ({ how, at: rfc3339(at), instance })),
     traceId: trace?.traceparent.split('-')[1] ?? null,
     history: history.map(attemptJson),
   };

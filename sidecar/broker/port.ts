@@ -173,6 +173,12 @@ export interface CallerLog {
   markDelivered(id: string, round: number): void;
 
   /**
+   * Remembers, for the story of a keyed call, that this instance led another caller to it; each way once. Best effort: reports,
+   * never rejects.
+   */
+  noteAttached(id: string, how: Attachment['how']): void;
+
+  /**
    * The id of the call that a content key stands for. Where it stands for none, or for `instead`, it stands for `id` from
    * now on, durably before this resolves. Of many who claim at once one wins, and all get the id of that one.
    *
@@ -390,10 +396,22 @@ export interface CallListing {
   readonly finishedAt?: number;
 }
 
+/** Callers of one sidecar that were led to a keyed call instead of making another one. */
+export interface Attachment {
+  /** `waited`: for its answer, too; `served`: the stored answer. */
+  readonly how: 'waited' | 'served';
+  /** The first time, ms since the epoch. */
+  readonly at: number;
+  /** The sidecar instance. */
+  readonly instance: string;
+}
+
 export interface CallStory extends CallListing {
   readonly outcome?: Outcome;
   /** A caller has had the answer (known for keyed calls only). */
   readonly delivered?: boolean;
+  /** Oldest first; for keyed calls only, as far as it was remembered. */
+  readonly attached?: readonly Attachment[];
   readonly trace?: TraceContext;
   readonly history: readonly AttemptRecord[];
   /** What the call waits for, in words, where that is known. */

@@ -7,17 +7,32 @@ export function tellCall(story: CallStory, now: number): string {
   const { call } = story;
   const traceId = story.trace?.traceparent.split('-')[1];
   const traced = traceId === undefined ? [] : [`  trace ${traceId}`];
-  const lines = [...opening(call), ...traced, '', ...beginning(call), ...story.history.map(tellAttempt)];
-  if (story.finishedAt !== undefined) {
-    const took = span(story.finishedAt - call.acceptedAt);
-    lines.push(entry(story.finishedAt, `${tellEnd(story)}, ${took} after it was accepted`));
-    if (story.delivered === true)
-      lines.push(entry(undefined, 'a caller has had this answer; the same key gets it again'));
-    if (story.delivered === false) lines.push(entry(undefined, 'no caller has had this answer yet'));
-  } else {
-    lines.push(entry(now, tellPresent(story, now)));
-  }
+  const lines = [...opening(call), ...traced, '', ...beginning(call), ...happened(story)];
+  if (story.finishedAt === undefined) lines.push(entry(now, tellPresent(story, now)));
+  if (story.delivered === true)
+    lines.push(entry(undefined, 'a caller has had this answer; the same key gets it again'));
+  if (story.delivered === false) lines.push(entry(undefined, 'no caller has had this answer yet'));
   return lines.join('\n');
+}
+
+/** Attempts, who attached, and the end, by their time. An attempt without a time stays behind the one before it. */
+function happened(story: CallStory): string[] {
+  const { call, history, attached = [], finishedAt } = story;
+  let last = 0;
+  const told = history.map((record) => ({ at: (last = record.at ?? last), line: tellAttempt(record) }));
+  if (finishedAt !== undefined) {
+    const took = span(finishedAt - call.acceptedAt);
+    const line = entry(finishedAt, `${tellEnd(story)}, ${took} after it was accepted`);
+    told.push({ at: Math.max(finishedAt, last), line });
+  }
+  for (const { how, at, instance } of attached) {
+    const what = how === 'waited' ? 'waits for the same answer' : 'is served the stored answer';
+    told.push({
+      at,
+      line: entry(at, `another caller with the key attaches at sidecar ${printable(instance)} and ${what}`),
+    });
+  }
+  return told.toSorted((a, b) => a.at - b.at).map(({ line }) => line);
 }
 
 /** A dead letter in words: why it died, what was tried, and what can be done. */

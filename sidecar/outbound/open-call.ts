@@ -1,5 +1,6 @@
 import {
   BrokerUnavailable,
+  type Attachment,
   type AwaitedResponse,
   type BodyStore,
   type CallerLog,
@@ -74,6 +75,8 @@ export class OpenCall implements Held {
   #alarm: Alarm | undefined;
   /** When the write of the action was begun last. */
   #storingSince = 0;
+  #carried = false;
+  readonly #noted = new Set<Attachment['how']>();
   /** The context of an earlier round, for telemetry. */
   #follows: TraceContext | undefined;
 
@@ -92,6 +95,7 @@ export class OpenCall implements Held {
   }
 
   join(hold: Hold): void {
+    if (this.#carried) this.#note('waited');
     this.#holds.add(hold);
     hold.begin(this);
     if (hold.wantsAnswer && this.#awaited === undefined) this.#awaitAnswer();
@@ -111,6 +115,7 @@ export class OpenCall implements Held {
 
   /** Stores the action, or finds out what became of it before. Call it once, after the first `join`. */
   carry(): void {
+    this.#carried = true;
     const carried = this.keyed ? this.#carryKeyed() : this.#carryNew();
     carried.catch((error: unknown) => this.#failed(error));
     const { bodyRef } = this.#action;
@@ -156,9 +161,11 @@ export class OpenCall implements Held {
           this.#refuse((hold) => hold.keyReused());
           return;
         case 'serve':
+          this.#note('served');
           this.#finish(step.response, step.replayed);
           return;
         case 'attach':
+          this.#note('waited');
           this.#round = step.call.round;
           this.#open(step.call, found?.kind === 'open' ? found.activity : 'waiting', false);
           return;
@@ -180,6 +187,12 @@ export class OpenCall implements Held {
       }
     }
     throw new BrokerUnavailable('the call with this key keeps changing');
+  }
+
+  #note(how: Attachment['how']): void {
+    if (this.#noted.has(how)) return;
+    this.#noted.add(how);
+    this.#context.log.noteAttached(this.id, how);
   }
 
   #store(action: ActionEvent): Promise<Stored> {

@@ -2,13 +2,14 @@ import { headers as newHeaders } from '@nats-io/transport-node';
 import { factsOf, type ActionEvent, type CallFacts, type ResponseEvent } from '../../model/call.ts';
 import { CallIds, isCallId, newInstanceTag, readCallId, serviceHint } from '../../model/call-id.ts';
 import { decodeAction, decodeDeadLetter, decodeResponse } from '../../model/codec.ts';
-import type { AwaitedResponse, CallActivity, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
+import type { Attachment, AwaitedResponse, CallActivity, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { storeAction } from './action-log.ts';
 import { AwaitedResponses } from './awaited.ts';
 import { claimContent } from './content-claims.ts';
 import type { Context } from './context.ts';
 import { ask } from './control.ts';
+import { recordHeaders } from './envelope.ts';
 import { findAction, findWaiting } from './order-queue.ts';
 import { endsRound } from './precedence.ts';
 import { withdraw } from './withdrawal.ts';
@@ -220,6 +221,23 @@ export class JetStreamCallerLog implements CallerLog {
       })
       .catch((error: Error) => report(error))
       .finally(() => this.#marking.delete(subject));
+  }
+
+  noteAttached(id: string, how: Attachment['how']): void {
+    const { publisher, subjects, streams, instance, report } = this.#context;
+    const subject = subjects.attached(this.#caller, id, instance, how);
+    publisher
+      .publish({
+        subject,
+        payload: Buffer.from(JSON.stringify({ at: Date.now() })),
+        headers: recordHeaders(0),
+        patience: 'now',
+        ensureStream: async () => void (await streams.ensure(streams.keyed(this.#caller))),
+      })
+      .catch((error: Error) => {
+        // What a broker that is away does not remember is missing in a story, and nowhere else.
+        if (!(error instanceof BrokerUnavailable)) report(error);
+      });
   }
 
   claim(claim: ContentClaim): Promise<string> {

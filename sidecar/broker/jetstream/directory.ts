@@ -7,7 +7,7 @@ import {
   decodeResponse,
   type StoredDeadLetter,
 } from '../../model/codec.ts';
-import { BrokerUnavailable } from '../port.ts';
+import { BrokerUnavailable, type Attachment } from '../port.ts';
 import type { Context } from './context.ts';
 import type { Stored } from './lookup.ts';
 
@@ -131,6 +131,20 @@ export class Directory {
     const { service, id, round } = factsOf(action);
     const stored = await lookup.last(subjects.attemptStream(service), subjects.progress(service, id, round));
     return stored === undefined ? undefined : decodeProgress(stored.data);
+  }
+
+  /** Who was led to a keyed call, oldest first. */
+  async attachments(caller: string, id: string): Promise<Attachment[]> {
+    const { subjects, lookup } = this.#context;
+    const stream = subjects.keyedStream(caller);
+    const marks = await this.subjectsIn(stream, subjects.attached(caller, id, '*', '*'));
+    const found = await this.#each(marks, (subject) => lookup.last(stream, subject, false));
+    const attached = this.#decode(found, ({ subject, data }) => {
+      const [instance = '', how = ''] = subject.split('.').slice(-2);
+      const { at } = JSON.parse(Buffer.from(data).toString()) as { at: number };
+      return { how: how as Attachment['how'], at, instance };
+    });
+    return attached.toSorted((a, b) => a.at - b.at);
   }
 
   async subjectsIn(stream: string, filter: string): Promise<string[]> {

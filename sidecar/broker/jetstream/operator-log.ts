@@ -109,12 +109,11 @@ export class JetStreamOperatorLog implements OperatorLog {
     if (found !== undefined && found.response.outcome !== 'discarded') {
       const { response } = found;
       const { call: facts, outcome, attempts: history, trace } = response;
-      const delivered = facts.keyed ? await this.#isDelivered(facts) : undefined;
       return {
         ...finishedListing(response),
         outcome,
         history,
-        ...(delivered !== undefined && { delivered }),
+        ...(facts.keyed && { delivered: await this.#isDelivered(facts), ...(await this.#attachedTo(facts)) }),
         ...(trace !== undefined && { trace }),
       };
     }
@@ -134,6 +133,11 @@ export class JetStreamOperatorLog implements OperatorLog {
     return (
       (await lookup.last(subjects.keyedStream(caller), subjects.delivered(caller, id, round), false)) !== undefined
     );
+  }
+
+  async #attachedTo({ id, caller }: CallFacts): Promise<Pick<CallStory, 'attached'>> {
+    const attached = await this.#directory.attachments(caller, id);
+    return attached.length === 0 ? {} : { attached };
   }
 
   async #openStory(action: ActionEvent): Promise<CallStory> {
@@ -157,6 +161,7 @@ export class JetStreamOperatorLog implements OperatorLog {
       history,
       waitingFor,
       ...(backingOff && { notBefore }),
+      ...(action.keyed && (await this.#attachedTo(factsOf(action)))),
       ...(trace !== undefined && { trace }),
     };
   }

@@ -14,7 +14,7 @@ import type { BodyPlace } from '../port.ts';
  * | `<ns>_actions_<callee>` | `<ns>.act.<callee>.<caller>.<id>` | open calls |
  * | `<ns>_ordered_<callee>` | `<ns>.ord.<callee>.<order>.<caller>.<id>` | open calls with an order key, in their order |
  * | `<ns>_responses_<caller>` | `<ns>.res.<caller>.<instance>.<id>` | answers of calls without a key |
- * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `….had.<id>.<round>`, `….now.<key>` | answers of keyed calls; which were delivered; calls that contents stand for |
+ * | `<ns>_keyed_<caller>` | `<ns>.key.<caller>.res.<id>`, `….had.<id>.<round>`, `….who.<id>.<instance>.<how>`, `….now.<key>` | answers of keyed calls; which were delivered; who attached; calls that contents stand for |
  * | `<ns>_attempts_<callee>` | `<ns>.att.<callee>.<id>.<round>` | progress of calls that must outlive a process |
  * | `<ns>_dead` | `<ns>.dead.<callee>.<caller>.<id>` | dead letters |
  * | `<ns>_broadcasts` | `<ns>.evt.<publisher>.<topic>.<id>` | broadcast events; the topic has one token or more |
@@ -114,6 +114,11 @@ export class Subjects {
 
   delivered(caller: string, id: string, round: number): string {
     return `${this.ns}.key.${caller}.had.${id}.${round}`;
+  }
+
+  /** Where a sidecar notes that it led another caller to a call; each way once. */
+  attached(caller: string, id: string, instance: string, how: string): string {
+    return `${this.ns}.key.${caller}.who.${id}.${instance}.${how}`;
   }
 
   /** Where it is stored which call a content key stands for. */

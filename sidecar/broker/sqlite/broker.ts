@@ -128,7 +128,7 @@ class SqliteBroker implements Broker, LeaseOwner {
   caller(service: string): CallerLog {
     let log = this.#callers.get(service);
     if (log === undefined) {
-      log = new SqliteCallerLog(this.#thread, service, this.#options.report);
+      log = new SqliteCallerLog(this.#thread, service, this.#options.instance, this.#options.report);
       this.#callers.set(service, log);
     }
     return log;

@@ -1,7 +1,8 @@
 import { CallIds, newInstanceTag } from '../../model/call-id.ts';
 import { decodeResponse } from '../../model/codec.ts';
 import type { ActionEvent } from '../../model/call.ts';
-import type { AwaitedResponse, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
+import type { Attachment, AwaitedResponse, CallerLog, ContentClaim, FoundCall, Stored } from '../port.ts';
+import { BrokerUnavailable } from '../port.ts';
 import { AwaitedResponses } from './awaited.ts';
 import { packAction } from './packing.ts';
 import type { Withdrawn } from './protocol.ts';
@@ -11,13 +12,15 @@ import type { DatabaseThread } from './thread.ts';
 export class SqliteCallerLog implements CallerLog {
   readonly #thread: DatabaseThread;
   readonly #caller: string;
+  readonly #instance: string;
   readonly #report: (error: Error) => void;
   readonly #ids = new CallIds(newInstanceTag());
   readonly awaited: AwaitedResponses;
 
-  constructor(thread: DatabaseThread, caller: string, report: (error: Error) => void) {
+  constructor(thread: DatabaseThread, caller: string, instance: string, report: (error: Error) => void) {
     this.#thread = thread;
     this.#caller = caller;
+    this.#instance = instance;
     this.#report = report;
     this.awaited = new AwaitedResponses(thread, caller);
   }
@@ -55,6 +58,14 @@ export class SqliteCallerLog implements CallerLog {
 
   markDelivered(id: string, round: number): void {
     this.#thread.ask('delivered', { id, round, caller: this.#caller }).catch((error: Error) => this.#report(error));
+  }
+
+  noteAttached(id: string, how: Attachment['how']): void {
+    const attachment = { how, at: Date.now(), instance: this.#instance };
+    this.#thread.ask('attached', { id, attachment }).catch((error: Error) => {
+      // What cannot be written now is missing in a story, and nowhere else.
+      if (!(error instanceof BrokerUnavailable)) this.#report(error);
+    });
   }
 
   async claim({ key, id, instead }: ContentClaim): Promise<string> {

@@ -42,6 +42,8 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
       return ledger.bodies.forget(request.args.id);
     case 'delivered':
       return ledger.responses.markDelivered(request.args.id, request.args.round, request.args.caller);
+    case 'attached':
+      return ledger.attachments.note(request.args.id, request.args.attachment);
     case 'claim':
       return ledger.claim(request.args, now);
     case 'replay':

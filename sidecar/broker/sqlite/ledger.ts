@@ -4,6 +4,7 @@ import { conclude, factsOf, isDeadLetter, nextRound, type ActionEvent, type Resp
 import { decodeAction, decodeDeadLetter, decodeProgress, decodeResponse } from '../../model/codec.ts';
 import type { Published } from '../port.ts';
 import { BodyTable } from './body-table.ts';
+import { AttachmentTable } from './attachment-table.ts';
 import { BroadcastTable } from './broadcast-table.ts';
 import { CallTable, queueOf, type CallRow } from './call-table.ts';
 import { ContentTable, type ContentRow } from './content-table.ts';
@@ -36,6 +37,7 @@ export class Ledger {
   readonly subscriptions: SubscriptionTable;
   readonly contents: ContentTable;
   readonly bodies: BodyTable;
+  readonly attachments: AttachmentTable;
   readonly #retention: ThreadOptions['retention'];
 
   constructor(db: DatabaseSync, ns: number, retention: ThreadOptions['retention']) {
@@ -46,6 +48,7 @@ export class Ledger {
     this.subscriptions = new SubscriptionTable(db, ns, this.broadcasts, this.calls);
     this.contents = new ContentTable(db, ns);
     this.bodies = new BodyTable(db, ns);
+    this.attachments = new AttachmentTable(db, ns);
     this.#retention = retention;
   }
 
@@ -216,7 +219,8 @@ export class Ledger {
       this.responses.expire(now, limit) +
       this.letters.expire(now, limit) +
       this.broadcasts.expire(now, limit) +
-      this.contents.expire(now - this.#retention.keyed, limit)
+      this.contents.expire(now - this.#retention.keyed, limit) +
+      this.attachments.expire(now - this.#retention.keyed, limit)
     );
   }
 

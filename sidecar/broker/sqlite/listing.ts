@@ -42,11 +42,16 @@ export function listCalls(ledger: Ledger, query: CallQuery, now: number): CallLi
 /** All that is known of one call. */
 export function tellCall(ledger: Ledger, id: string, now: number): CallStory | undefined {
   const open = ledger.calls.byId(id);
-  if (open !== undefined) return storyOfOpen(ledger, open);
+  if (open !== undefined) return { ...storyOfOpen(ledger, open), ...attachedTo(ledger, id) };
   const response = ledger.responses.byId(id, now);
   if (response === undefined) return undefined;
   const story = storyOfFinished(ledger.responses.event(response.seq));
-  return story.call.keyed ? { ...story, delivered: response.delivered === 1 } : story;
+  return story.call.keyed ? { ...story, delivered: response.delivered === 1, ...attachedTo(ledger, id) } : story;
+}
+
+function attachedTo(ledger: Ledger, id: string): Pick<CallStory, 'attached'> {
+  const attached = ledger.attachments.of(id);
+  return attached.length === 0 ? {} : { attached };
 }
 
 /** A dead letter without its bodies. */

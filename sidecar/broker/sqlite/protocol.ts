@@ -1,6 +1,7 @@
 import type { Outcome } from '../../model/call.ts';
 import type { RetentionConfig } from '../../config/config.ts';
 import type {
+  Attachment,
   CallListing,
   CallQuery,
   CallStory,
@@ -110,6 +111,7 @@ export interface Commands {
   store: { args: StoreArgs; result: StoreResult };
   find: { args: { id: string; caller: string }; result: FindResult | undefined };
   delivered: { args: { id: string; round: number; caller: string }; result: void };
+  attached: { args: { id: string; attachment: Attachment }; result: void };
   claim: { args: { caller: string; key: string; id: string; instead: string | undefined }; result: string };
   withdraw: { args: { id: string; caller?: string; outcome: 'cancelled' | 'deadline-exceeded' }; result: Withdrawn };
   start: { args: LeaseName & { guarded: boolean; mark: string }; result: 'started' | 'gone' };
@@ -207,6 +209,8 @@ export function effectOf(request: Request): Effect {
       return { write: 'durable', rings: false, kept: true };
     case 'claim':
       // A power loss that takes the claim has taken the call as well, because that is stored after it.
+      return { write: 'lazy', rings: false, kept: false };
+    case 'attached':
       return { write: 'lazy', rings: false, kept: false };
     case 'start':
       // The mark of a guarded call decides whether it may ever run again. For the others it only sharpens what `find`

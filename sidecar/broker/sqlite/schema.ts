@@ -21,6 +21,7 @@
  * - `bodies`: a body that is too large for its event. `free_at`: from then on it is deleted unless an event refers to it;
  *   null: one does, as far as is known. The `body` columns are those references.
  * - `chunks`: the parts of a body.
+ * - `attachments`: a sidecar led another caller to this keyed call; each way once.
  * - `instances`: who takes leases; `token` names the lock file that tells whether the instance lives, `beat` counts its
  *   signs of life.
  */
@@ -153,6 +154,17 @@ export const migrations: readonly string[] = [
     UPDATE bodies SET free_at = 0 WHERE id = OLD.body;
     UPDATE bodies SET free_at = NULL WHERE id = NEW.body;
   END;
+  `,
+  `
+  CREATE TABLE attachments (
+    ns INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    how TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (ns, id, instance, how)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX attachments_age ON attachments (at);
   `,
 ];
 

@@ -72,7 +72,7 @@ export function topology(candidate: Candidate): void {
       expect((await orders.operator.topology(1)).edges[0]).toMatchObject({ finished: 0, failed: 0, deadLetters: 1 });
     });
 
-    test('a story has the trace of its call, and says whether a caller has had the answer of a keyed one', async () => {
+    test('a story has the trace of its call, and of a keyed one says who attached and whether a caller has had the answer', async () => {
       const orders = await stage.open('orders');
       const log = orders.caller('orders');
       const hands = new Hands(await stage.open('payments'), 'payments');
@@ -81,11 +81,19 @@ export function topology(candidate: Candidate): void {
       const action = anAction({ id, keyed: true, trace });
       await storeAll(log, [action]);
       expect(await orders.operator.call(id)).toMatchObject({ state: 'waiting', trace });
+      log.noteAttached(id, 'waited');
+      log.noteAttached(id, 'waited');
+      await expectSoon(async () => (await orders.operator.call(id))?.attached).toMatchObject([
+        { how: 'waited', instance: 'orders-1' },
+      ]);
       hands.taking.resume();
       const response = await hands.answer(await hands.next(), 'done');
       expect(await orders.operator.call(id)).toMatchObject({ state: 'answered', trace, delivered: false });
       log.markDelivered(id, response.call.round);
       await expectSoon(async () => (await orders.operator.call(id))?.delivered).toBe(true);
+      log.noteAttached(id, 'served');
+      const how = async () => (await orders.operator.call(id))?.attached?.map((each) => each.how);
+      await expectSoon(how).toEqual(['waited', 'served']);
     });
   });
 }

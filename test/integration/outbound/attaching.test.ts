@@ -137,6 +137,13 @@ describe.each(brokers)('on $name', ({ start }) => {
     expect(got.text).toBe('paid');
     expect((await one.ask('/charges', { ...keyed, body: '[]' })).header('Holdline-Error')).toBe('key-reused');
     expect(upstream.requests).toHaveLength(1);
+
+    const { operator } = await connect('orders', 'operator');
+    const attached = async () => (await operator.call(id))?.attached?.map(({ how, instance }) => [how, instance]);
+    await expect.poll(attached).toEqual([
+      ['waited', 'other'],
+      ['served', 'third'],
+    ]);
   });
 
   test('an answer that no caller has had is not a replay', async () => {

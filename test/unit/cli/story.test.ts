@@ -28,6 +28,25 @@ describe('the story of a call', () => {
     expect(tellCall({ ...answered, delivered: false }, nine)).toContain('no caller has had this answer yet');
   });
 
+  test('says who attached, and when', () => {
+    const attached = [
+      { how: 'waited', at: nine + 2000, instance: 'd3e4f' },
+      { how: 'served', at: nine + 9000, instance: 'a1b2c' },
+    ] as const;
+    const lines = tellCall({ ...answered, attached }, nine + 99_999)
+      .split('\n')
+      .slice(6);
+    expect(lines.map((line) => line.slice(2, 26))).toEqual([
+      '2026-11-23 09:00:00.005Z',
+      '2026-11-23 09:00:02.000Z',
+      '2026-11-23 09:00:03.000Z',
+      '2026-11-23 09:00:03.400Z',
+      '2026-11-23 09:00:09.000Z',
+    ]);
+    expect(lines[1]).toContain('another caller with the key attaches at sidecar d3e4f and waits for the same answer');
+    expect(lines[4]).toContain('attaches at sidecar a1b2c and is served the stored answer');
+  });
+
   test('says what an open call waits for, until when', () => {
     const story = { ...open, waitingFor: 'its next attempt', notBefore: nine + 4000 };
     expect(tellCall(story, nine + 2000)).toContain(

@@ -25,6 +25,7 @@ describe('attaching by a key', () => {
       expect(header(response, 'Idempotent-Replayed')).toBeUndefined();
     }
     expect(room.caller.stored).toHaveLength(1);
+    expect(room.caller.attached).toEqual([{ id: action.id, how: 'waited' }]);
     await eventually(() => expect(room.caller.delivered).toEqual([action.id, action.id]), { what: 'the memory of it' });
   });
 

@@ -27,6 +27,8 @@ export class MemoryCaller {
   /** In the order in which they were asked to be stored. */
   readonly events: BroadcastEvent[] = [];
   readonly delivered: string[] = [];
+  /** Callers that were led to a call which was there. */
+  readonly attached: { readonly id: string; readonly how: string }[] = [];
   /** The id that each content key stands for. */
   readonly claims = new Map<string, string>();
   readonly withdrawn: [id: string, outcome: string][] = [];
@@ -165,6 +167,9 @@ export class MemoryCaller {
       find: async (id) => this.onFind(id),
       markDelivered: (id) => {
         this.delivered.push(id);
+      },
+      noteAttached: (id, how) => {
+        this.attached.push({ id, how });
       },
       claim: async (claim) => {
         await this.onClaim();

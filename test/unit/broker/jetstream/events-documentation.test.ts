@@ -254,6 +254,7 @@ describe('names', () => {
         subjects.response(caller, id),
         subjects.response(caller, keyedId),
         subjects.delivered(caller, keyedId, 7),
+        subjects.attached(caller, keyedId, '<instance>', '<how>'),
         subjects.content(caller, '<key>'),
         subjects.announced(caller, id),
         subjects.announced(caller, keyedId),
