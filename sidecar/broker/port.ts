@@ -162,9 +162,10 @@ export interface CallerLog {
 
   /**
    * What is stored about a call of this service.
+   * @param callee where it is known, it saves the search for it
    * @throws {BrokerUnavailable} it cannot be told now
    */
-  find(id: string): Promise<FoundCall | undefined>;
+  find(id: string, callee?: string): Promise<FoundCall | undefined>;
 
   /**
    * Remembers durably that a caller has had the response of this round of a keyed call; what is found through this log

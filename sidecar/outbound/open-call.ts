@@ -147,7 +147,9 @@ export class OpenCall implements Held {
     if (this.#awaited === undefined) this.#awaitAnswer();
     for (let look = 0; look < looks; look++) {
       const isNew = look === 0 && this.#byContent?.isNew === true;
-      const found: FoundCall | undefined = isNew ? undefined : await this.#patiently(() => log.find(this.id));
+      const found: FoundCall | undefined = isNew
+        ? undefined
+        : await this.#patiently(() => log.find(this.id, action.service));
       // Only at the first look: what was seen open while its caller waited is what that caller waits for.
       if (look === 0 && this.#byContent !== undefined && isWantedAgain(found)) {
         const { wantedAgain } = this.#byContent;

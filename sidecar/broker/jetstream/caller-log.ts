@@ -141,8 +141,9 @@ export class JetStreamCallerLog implements CallerLog {
     return stored === undefined ? undefined : decodeResponse(stored.data);
   }
 
-  async find(id: string): Promise<FoundCall | undefined> {
+  async find(id: string, callee?: string): Promise<FoundCall | undefined> {
     if (!isCallId(id)) return undefined;
+    if (callee !== undefined) return await this.#findAt(callee, id);
     // The response first: an open call that finishes in between is then found on the second look.
     for (let look = 0; look < 2; look++) {
       const response = await this.#response(id);
@@ -152,13 +153,25 @@ export class JetStreamCallerLog implements CallerLog {
         return { kind: 'finished', response, delivered };
       }
       const action = await this.#search(id);
-      if (action !== undefined) {
-        this.#awaited.expectRound(id, action.round);
-        const activity = await this.#activity(factsOf(action));
-        return { kind: 'open', call: factsOf(action), fingerprint: action.fingerprint, activity };
-      }
+      if (action !== undefined) return await this.#found(action);
     }
     return undefined;
+  }
+
+  /** The action first: where it is gone because its call was finished meanwhile, the response is there. */
+  async #findAt(callee: string, id: string): Promise<FoundCall | undefined> {
+    const action = await this.#open(callee, id);
+    const response = await this.#response(id);
+    if (response !== undefined && (action === undefined || endsRound(response, action.round))) {
+      return { kind: 'finished', response, delivered: await this.#delivered(id, response.call.round) };
+    }
+    return action === undefined ? undefined : await this.#found(action);
+  }
+
+  async #found(action: ActionEvent): Promise<FoundCall> {
+    this.#awaited.expectRound(action.id, action.round);
+    const call = factsOf(action);
+    return { kind: 'open', call, fingerprint: action.fingerprint, activity: await this.#activity(call) };
   }
 
   /** A dead letter that is being carried out again: its stored response is about to be replaced. */

@@ -13,6 +13,8 @@ export interface Stored {
 }
 
 const TIMEOUT = 2_000;
+/** How long a stream that was not there need not be asked for again where {@link Lookup.lastLike} says so, ms. */
+const ABSENT_FOR = 1_000;
 
 /**
  * Reads single messages out of streams by exact subject or by sequence.
@@ -26,6 +28,8 @@ export class Lookup {
   readonly #replicated: boolean;
   /** Streams that were seen on this connection. A direct get from one that does not exist is never answered. */
   readonly #seen = new Set<string>();
+  /** Streams that were not there, and until when that is good enough an answer, ms of `performance.now()`. */
+  readonly #absent = new Map<string, number>();
 
   constructor(connection: Connection, streams: Streams, replicas: number) {
     this.#connection = connection;
@@ -69,8 +73,13 @@ export class Lookup {
     return await this.#query(stream, { seq: Math.max(1, seq), next_by_subj: pattern });
   }
 
-  /** The last message whose subject fits a pattern. The server walks the whole stream. @throws {BrokerUnavailable} */
+  /**
+   * The last message whose subject fits a pattern. The server walks the whole stream. A stream that has just been made may be taken
+   * for missing for one second: this is asked for each call with a key, of services that mostly have no such stream.
+   * @throws {BrokerUnavailable}
+   */
   async lastLike(stream: string, pattern: string): Promise<Stored | undefined> {
+    if (performance.now() < (this.#absent.get(stream) ?? 0)) return undefined;
     return await this.#query(stream, { last_by_subj: pattern });
   }
 
@@ -99,7 +108,7 @@ export class Lookup {
       if (found === null) return undefined;
       return { seq: found.seq, subject: found.subject, data: found.data, headers: found.header };
     } catch (error) {
-      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return undefined;
+      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return this.#missing(stream);
       throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -116,8 +125,13 @@ export class Lookup {
         throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
       }
       this.#seen.delete(stream);
+      this.#missing(stream);
       return false;
     }
+  }
+
+  #missing(stream: string): undefined {
+    this.#absent.set(stream, performance.now() + ABSENT_FOR);
   }
 
   /** Nothing answered: the stream was deleted, which answers the question, or JetStream is away, which does not. */

@@ -80,6 +80,7 @@ export function deadLetters(candidate: Candidate): void {
       expect(deadline - acceptedAt).toBe(action.deadline - action.acceptedAt);
       expect(lease.progress).toEqual({ attempts: [] });
       expect(await log.find(action.id)).toMatchObject({ kind: 'open', call: { round: 2 } });
+      expect(await log.find(action.id, 'payments')).toMatchObject({ kind: 'open', call: { round: 2 } });
       const awaited = log.await(action.id);
       await hands.answer(lease, 'charged');
       expect(textOf(await awaited.response)).toBe('charged');
@@ -104,6 +105,10 @@ export function deadLetters(candidate: Candidate): void {
       expect(letters).toHaveLength(1);
       expect(letters[0]!.history.map((record) => record.attempt)).toEqual([1, 2]);
       expect(await log.find(action.id)).toMatchObject({ kind: 'finished', response: { call: { round: 2 } } });
+      expect(await log.find(action.id, 'payments')).toMatchObject({
+        kind: 'finished',
+        response: { call: { round: 2 } },
+      });
     });
 
     test('a discarded letter is gone for good, and its key is free', async () => {

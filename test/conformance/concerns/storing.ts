@@ -121,6 +121,7 @@ export function storing(candidate: Candidate): void {
       const lease = await hands.next();
       expect(plain(lease.action)).toEqual(plain(next));
       expect(await log.find(action.id)).toMatchObject({ kind: 'open', call: { round: 2 } });
+      expect(await log.find(action.id, 'payments')).toMatchObject({ kind: 'open', call: { round: 2 } });
 
       const response = await hands.answer(lease, 'at last');
       const found = await log.find(action.id);
@@ -138,11 +139,18 @@ export function storing(candidate: Candidate): void {
       const strange = others.caller('refunds');
       const action = anAction({ id: log.newCallId('payments') });
       expect(await log.find(action.id)).toBeUndefined();
+      expect(await log.find(action.id, 'payments')).toBeUndefined();
       await storeAll(log, [action]);
       expect(await log.find(action.id)).toMatchObject({ kind: 'open', call: { id: action.id }, fingerprint: 'print' });
+      expect(await log.find(action.id, 'payments')).toMatchObject({
+        kind: 'open',
+        call: { id: action.id },
+        fingerprint: 'print',
+      });
       expect(await strange.find(action.id)).toBeUndefined();
       await hands.answer(await hands.next(), 'mine');
       expect(await log.find(action.id)).toMatchObject({ kind: 'finished' });
+      expect(await log.find(action.id, 'payments')).toMatchObject({ kind: 'finished' });
       expect(await strange.find(action.id)).toBeUndefined();
       expect(await strange.withdraw(action.id, 'cancelled')).toBe('unknown');
     });
@@ -157,6 +165,7 @@ export function storing(candidate: Candidate): void {
       await storeAll(log, [action]);
       await hands.answer(await hands.next(), 'yours');
       expect(await log.find(action.id)).toMatchObject({ kind: 'finished', delivered: false });
+      expect(await log.find(action.id, 'payments')).toMatchObject({ kind: 'finished', delivered: false });
       log.markDelivered(action.id, 1);
       // A write of the same process that is answered after the mark was made.
       await storeAll(log, [anAction({ id: log.newCallId('payments') })]);
