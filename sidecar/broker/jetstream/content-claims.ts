@@ -3,6 +3,7 @@ import { BrokerUnavailable, type ContentClaim } from '../port.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
 import type { Stored } from './lookup.ts';
+import { findAction } from './order-queue.ts';
 import type { Publication } from './publisher.ts';
 
 /** How often a claim that keeps changing under us is looked up again before the caller is told 503. */
@@ -53,10 +54,9 @@ async function confirm(
   stored: Stored,
   { id, at }: Claim,
 ): Promise<void> {
-  const { config, subjects, lookup, publisher } = context;
+  const { config, subjects, publisher } = context;
   if (Date.now() - at < config.retention.keyed / 2) return;
-  const open = await lookup.last(subjects.actionStream(service), subjects.action(service, caller, id));
-  if (open === undefined) return;
+  if ((await findAction(context, { callee: service, caller, id })) === undefined) return;
   // Refused: somebody else has just done the same.
   await publisher.publish(publication(context, caller, subjects.content(caller, key), id, stored.seq));
 }

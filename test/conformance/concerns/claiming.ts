@@ -75,12 +75,15 @@ export function claiming(candidate: Candidate): void {
       const log = (await stage.open('orders')).caller('orders');
       const open = await claim(log, 'open');
       await storeAll(log, [anAction({ id: open.id, keyed: true })]);
+      const waiting = await claim(log, 'waiting');
+      await storeAll(log, [anAction({ id: waiting.id, keyed: true, orderKey: 'k' })]);
       const control = await claim(log, 'control');
       let ended = 0;
       let asked = control.id;
       await eventually(
         async () => {
           expect(await claim(log, 'open')).toEqual({ id: open.id, won: false });
+          expect(await claim(log, 'waiting')).toEqual({ id: waiting.id, won: false });
           const now = await claim(log, 'control');
           if (now.id !== asked) ended++;
           asked = now.id;
