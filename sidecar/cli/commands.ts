@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { register as asyncapi } from './asyncapi.ts';
 import { register as calls } from './calls.ts';
 import { register as check } from './check.ts';
 import { register as demo } from './demo.ts';
@@ -15,6 +16,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   run,
   check,
   explain,
+  asyncapi,
   calls,
   deadLetters,
   topology,
