@@ -3,6 +3,7 @@ import type { InboundConfig } from '../config/config.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { readCallId } from '../model/call-id.ts';
 import { endsWithDelivery } from '../policy/idempotency.ts';
+import { CircuitBreaker } from './breaker.ts';
 import { Connections } from './connections.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { Replayer, type Course } from './replayer.ts';
@@ -16,7 +17,7 @@ export interface Inbound {
    * Puts `config` in the place of the configuration; attempts under way go on as they began.
    * @throws Error for a TLS file that cannot be read; the old configuration goes on then
    */
-  reconfigure(config: InboundConfig): void;
+  reconfigure(config: Endpoint): void;
   /**
    * Takes no more calls, gives back those that have not started, lets running attempts end, and breaks off what is left
    * after `limitMs`: idempotent calls go on elsewhere, the others become dead letters. Never rejects.
@@ -45,13 +46,27 @@ export interface InboundState {
   readonly running: number;
 }
 
+/** Where attempts go, and how. */
+export interface Endpoint extends InboundConfig {
+  /** Sign each attempt. */
+  readonly secrets?: readonly string[];
+  /** Only public addresses are connected to. */
+  readonly publicOnly?: boolean;
+}
+
 export interface InboundOptions {
-  readonly config: InboundConfig;
+  readonly config: Endpoint;
   /** The tag of this sidecar instance, for the history of calls. */
   readonly instance: string;
   readonly broker: Broker;
   /** Present where not calls to the service are taken but the deliveries of one of its subscriptions. */
-  readonly subscription?: { readonly name: string; take(options: TakeOptions): Taking; isMade(): boolean };
+  readonly subscription?: {
+    readonly name: string;
+    /** The service is an endpoint of somebody else, with a circuit breaker before it. */
+    readonly outside: boolean;
+    take(options: TakeOptions): Taking;
+    isMade(): boolean;
+  };
 }
 
 /** Name resolution, connection and TLS handshake may take this long together, ms, if an attempt may. */
@@ -84,11 +99,19 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
       replayer.yieldWaiting();
     }
   });
+  const breaker =
+    subscription?.outside === true
+      ? new CircuitBreaker(name, () => {
+          if (breaker?.room === 0) replayer.yieldWaiting();
+          else taking?.more();
+        })
+      : undefined;
   const replayer: Replayer = new Replayer({
     instance,
     course,
     gate,
     broker,
+    ...(breaker !== undefined && { breaker }),
     more: () => taking?.more(),
     told: (id) => {
       if (readCallId(id).keyed) rememberDelivery(broker.caller(service), id).catch(report);
@@ -97,14 +120,19 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
 
   function start(): void {
     if (taking !== undefined || stopping) return;
-    const options = { free: () => replayer.free(), deliver: (lease: Lease) => replayer.deliver(lease), report };
+    const options = {
+      free: () => replayer.free(),
+      deliver: (lease: Lease) => replayer.deliver(lease),
+      report,
+      publishCalls: () => course.config.publishCalls,
+    };
     taking = subscription === undefined ? broker.callee(service).take(options) : subscription.take(options);
     // A gate that is closed at the start is a pause like any other: deadlines pass meanwhile.
     taking.pause();
     gate.start();
   }
 
-  function reconfigure(next: InboundConfig): void {
+  function reconfigure(next: Endpoint): void {
     if (next.service !== service) throw new TypeError(`the inbound side of ${service} cannot become ${next.service}'s`);
     const { connections } = course;
     course = courseOf(next);
@@ -117,6 +145,7 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
   async function drain(limitMs: number): Promise<void> {
     stopping = true;
     gate.stop();
+    breaker?.stop();
     const stopped = taking?.stop().catch(report);
     const all = [course.connections, ...former];
     replayer.stop();
@@ -135,7 +164,7 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
         ? why
         : !broker.status.connected
           ? awayOf(broker)
-          : undefined;
+          : breaker?.why;
     const { running } = replayer;
     const whose = subscription === undefined ? { service } : { service, ...stateOf(subscription) };
     return reason === undefined
@@ -151,9 +180,15 @@ function stateOf(subscription: NonNullable<InboundOptions['subscription']>) {
   return subscription.isMade() ? { subscription: name } : { subscription: name, unmade: true as const };
 }
 
-function courseOf(config: InboundConfig): Course {
+function courseOf(config: Endpoint): Course {
+  const { secrets } = config;
   const target = targetOf(config);
-  return { config, target, connections: new Connections(target, Math.min(config.timeout, CONNECT_LIMIT)) };
+  return {
+    config,
+    target,
+    ...(secrets !== undefined && { secrets }),
+    connections: new Connections(target, Math.min(config.timeout, CONNECT_LIMIT)),
+  };
 }
 
 function watchedOf({ target, connections, config: { health } }: Course) {

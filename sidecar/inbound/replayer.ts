@@ -15,6 +15,7 @@ import {
   afterAttempt,
   beforeAttempt,
   cannotBeSent,
+  isSuccess,
   type Conclusion,
   type Observation,
   type Postponement,
@@ -28,6 +29,7 @@ import {
   deliveryStarted,
   trouble,
 } from '../telemetry/channels.ts';
+import type { CircuitBreaker } from './breaker.ts';
 import { isAlive, type Connection, type Connections } from './connections.ts';
 import { Exchange } from './exchange.ts';
 import { describe } from './failure.ts';
@@ -67,6 +69,8 @@ export interface ReplayerOptions {
   readonly broker: Pick<Broker, 'bodies' | 'maxInlineBody'>;
   /** Slots became free. */
   more(): void;
+  /** Present where the service is an endpoint of somebody else. */
+  readonly breaker?: CircuitBreaker;
   /** The service has taken the answer of the call `id`, which it had made itself. */
   told(id: string): void;
 }
@@ -106,7 +110,8 @@ export class Replayer {
     if (this.#stopping || !this.#gate.state.open) return 0;
     const { concurrency } = this.#course.config;
     const free = Math.min(concurrency - this.#active, 2 * concurrency - this.#held.size, this.#turnstile.room);
-    return Math.max(0, free);
+    const { breaker } = this.#options;
+    return Math.max(0, breaker === undefined ? free : Math.min(free, breaker.room - this.#active));
   }
 
   /** For the next attempts; those under way go on as they began. */
@@ -248,6 +253,7 @@ export class Replayer {
       return this.#giveBack(held);
     }
     this.#gate.reached();
+    this.#options.breaker?.ended(observation.kind === 'answer' && isSuccess(observation.answer.status));
     return this.#settle(held, decision);
   }
 
@@ -324,6 +330,7 @@ export class Replayer {
   }
 
   #mayStart({ lease }: Held): boolean {
+    if (this.#options.breaker?.room === 0) return false;
     return this.#gate.state.open && !this.#stopping && !lease.lost.aborted;
   }
 

@@ -1,7 +1,10 @@
-import type { Broker, SubscriptionTaking } from '../broker/port.ts';
+import type { Broker, Lease, SubscriptionTaking, TakeOptions } from '../broker/port.ts';
 import type { InboundConfig, SubscriptionConfig } from '../config/config.ts';
 import type { DeliveryTarget } from '../model/broadcast.ts';
-import { createInbound, type Inbound, type InboundState } from './inbound.ts';
+import { conclude, type ActionEvent } from '../model/call.ts';
+import { callTest } from '../policy/subscribed-calls.ts';
+import { callTopic } from '../policy/topic.ts';
+import { createInbound, type Endpoint, type Inbound, type InboundState } from './inbound.ts';
 
 /** Deliveries that run at once where no inbound entry says how many calls the service can take. */
 const defaultConcurrency = 64;
@@ -38,9 +41,10 @@ export interface SubscriptionOptions {
  * @throws Error for a TLS file that cannot be read
  */
 export function createSubscription({ service, config, inbound, instance, broker }: SubscriptionOptions): Subscription {
-  const { name, topic, from } = config;
-  if (topic === undefined) throw new TypeError(`the subscription ${name} has no topic`);
+  const { name, from, outside } = config;
+  const topic = topicOf(config);
   let target = targetOf(config);
+  let wants = choiceOf(config);
   let taking: SubscriptionTaking | undefined;
   const room: Inbound = createInbound({
     config: endpointOf(service, config, inbound),
@@ -48,8 +52,20 @@ export function createSubscription({ service, config, inbound, instance, broker 
     broker,
     subscription: {
       name,
+      outside,
       take(options) {
-        taking = broker.subscriber(service).subscribe({ name, topic, from, target: () => target, ...options });
+        const subscriber = broker.subscriber(service);
+        taking = subscriber.subscribe({
+          name,
+          topic,
+          from,
+          target: () => target,
+          ...choosing(
+            options,
+            ({ action }) => wants(action),
+            () => taking?.more(),
+          ),
+        });
         return taking;
       },
       isMade: () => taking?.isMade === true,
@@ -59,9 +75,10 @@ export function createSubscription({ service, config, inbound, instance, broker 
     name,
     start: () => room.start(),
     reconfigure(next, entries) {
-      if (next.name !== name || next.topic !== topic) return false;
+      if (next.name !== name || topicOf(next) !== topic || next.outside !== outside) return false;
       room.reconfigure(endpointOf(service, next, entries));
       target = targetOf(next);
+      wants = choiceOf(next);
       return true;
     },
     drain: (limitMs) => room.drain(limitMs),
@@ -75,12 +92,50 @@ function targetOf({ to, retry: { attempts, backoff, on } }: SubscriptionConfig):
   return { method: to.method, path: to.path, retry };
 }
 
-function endpointOf(service: string, { url, timeout }: SubscriptionConfig, inbound: readonly InboundConfig[]) {
-  const { tls, health, rate, concurrency = defaultConcurrency } = inbound.find((entry) => entry.url === url) ?? {};
+function topicOf({ topic, call }: SubscriptionConfig): string {
+  return topic ?? callTopic(call.service);
+}
+
+/** Which events of its topic the subscription wants. */
+function choiceOf({ call }: SubscriptionConfig): (action: ActionEvent) => boolean {
+  if (call === undefined) return () => true;
+  const wants = callTest(call);
+  return ({ delivery }) => delivery?.call !== undefined && wants(delivery.call);
+}
+
+/** Settles at once what is not wanted. That takes slots, too, so that no more of it is at hand than of the rest. */
+function choosing(options: TakeOptions, wants: (lease: Lease) => boolean, more: () => void): TakeOptions {
+  let passing = 0;
+  const pass = async (lease: Lease): Promise<void> => {
+    passing++;
+    try {
+      await lease.finish(conclude(lease.action, lease.progress, 'answered', Date.now()));
+    } finally {
+      passing--;
+      more();
+    }
+  };
+  return {
+    ...options,
+    free: () => Math.max(0, options.free() - passing),
+    deliver: (lease) => {
+      if (wants(lease)) options.deliver(lease);
+      else pass(lease).catch((error: Error) => options.report(error));
+    },
+  };
+}
+
+function endpointOf(service: string, config: SubscriptionConfig, inbound: readonly InboundConfig[]): Endpoint {
+  const { url, timeout, secret, outside, allowPrivate } = config;
+  const entry = inbound.find((local) => local.url === url);
+  const { tls, health, concurrency = defaultConcurrency } = entry ?? {};
+  const rate = config.rate ?? entry?.rate;
   return {
     service,
     url,
     timeout,
+    ...(secret !== undefined && { secrets: secret }),
+    publicOnly: outside && !allowPrivate,
     concurrency,
     publishCalls: false,
     ...(tls !== undefined && { tls }),

@@ -14,11 +14,5 @@ export function notYet(config: Config): string[] {
     const path = `outbound.routes.${route.name}`;
     if (route.mode === 'observe') add(path, `mode: ${route.mode}`);
   }
-  for (const inbound of config.inbound) {
-    if (inbound.publishCalls) add(`inbound.${inbound.service}`, 'publishCalls');
-  }
-  for (const { name, call } of config.subscribe) {
-    if (call !== undefined) add(`subscribe.${name}`, 'a subscription to calls');
-  }
   return found;
 }

@@ -153,7 +153,8 @@ function isTaken({ delivery }: ActionEvent, status: number): boolean {
   return delivery === undefined || isSuccess(status);
 }
 
-function isSuccess(status: number): boolean {
+/** 2xx. */
+export function isSuccess(status: number): boolean {
   return status >= 200 && status <= 299;
 }
 

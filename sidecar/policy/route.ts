@@ -81,6 +81,11 @@ function compile(route: RouteConfig): CompiledRoute {
   };
 }
 
+/** Compiles a path or pattern of the configuration. */
+export function pathTest(pattern: string): (path: string) => boolean {
+  return testOf(pattern, '/');
+}
+
 function testOf(pattern: string, separator: '.' | '/'): Test {
   if (!pattern.includes('*')) return (value) => value === pattern;
   const expression = globExpression(pattern, separator);
