@@ -62,6 +62,8 @@ class SqliteBroker implements Broker, LeaseOwner {
   #bodies!: BodyStore;
   #status: BrokerStatus = { connected: true };
   #beat: NodeJS.Timeout | undefined;
+  /** Leases were held since the last sign of life. */
+  #hadLeases = false;
   #closed: Promise<void> | undefined;
 
   constructor(options: OpenSqlite) {
@@ -166,12 +168,21 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   held(lease: SqliteLease): void {
     this.#leases.add(lease);
-    this.#beat ??= setInterval(() => this.#thread.tell({ op: 'beat' }), beatMs);
+    this.#hadLeases = true;
+    this.#beat ??= setInterval(() => this.#giveSign(), beatMs);
   }
 
   ended(lease: SqliteLease): void {
     this.#leases.delete(lease);
-    if (this.#leases.size > 0) return;
+  }
+
+  /** Also where no lease is held just now: of many short ones the others may see one at each look. */
+  #giveSign(): void {
+    if (this.#hadLeases) {
+      this.#thread.tell({ op: 'beat' });
+      this.#hadLeases = this.#leases.size > 0;
+      return;
+    }
     clearInterval(this.#beat);
     this.#beat = undefined;
   }

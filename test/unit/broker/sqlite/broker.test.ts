@@ -220,3 +220,15 @@ test('a database thread that ends is replaced, and what it had not answered is a
   await thread.close(1_000);
   await expect(ask('five')).rejects.toThrow(BrokerUnavailable);
 });
+
+test('an instance whose leases are all short gives signs of life like any other: the others must not take it for dead', async () => {
+  const broker = await open();
+  const log = broker.caller('orders');
+  const hands = Hands.open(broker, 'payments');
+  // Between two of them none is held, which must not begin the wait for the next sign anew.
+  await expectSoon(async () => {
+    await storeAll(log, [anAction({ id: log.newCallId('payments') })]);
+    await hands.answer(await hands.next(), 'done');
+    return look('SELECT beat FROM instances').at(0);
+  }).toBeGreaterThan(0);
+});
