@@ -80,12 +80,15 @@ export class Actor {
 export interface Stage {
   readonly orders: Actor;
   readonly payments: Actor;
+  readonly notifications: Actor;
   readonly ordersSidecar: Actor;
   readonly paymentsSidecar: Actor;
+  readonly notificationsSidecar: Actor;
   readonly broker: string;
   readonly urls: {
     readonly orders: string;
     readonly payments: string;
+    readonly notifications: string;
     readonly ordersAdmin: string;
     readonly paymentsAdmin: string;
   };
@@ -97,20 +100,23 @@ export interface Stage {
 /** @param broker URL of a broker; without one, an embedded one in the temporary folder */
 export async function setStage(broker: string | undefined): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'holdline-demo-'));
-  const [orders, payments, outbound, ordersAdmin, paymentsAdmin] = (await freePorts(5)).map(
-    (port) => `127.0.0.1:${port}`,
-  ) as [string, string, string, string, string];
+  const addresses = (await freePorts(8)).map((port) => `127.0.0.1:${port}`);
+  const next = () => addresses.pop()!;
+  const [orders, payments, notifications] = [next(), next(), next()];
+  const [toPayments, toNotifications] = [next(), next()];
+  const [ordersAdmin, paymentsAdmin, notificationsAdmin] = [next(), next(), next()];
   const url = broker ?? `sqlite:${join(folder, 'holdline.db')}`;
   // A name of its own keeps the play apart from services of the same names that live on this broker.
   const brokerConfig = { url, namespace: `demo-${randomBytes(3).toString('hex')}` };
-  const configs = { orders: join(folder, 'orders.yaml'), payments: join(folder, 'payments.yaml') };
+  const fileOf = (service: string) => join(folder, `${service}.yaml`);
+  const configs = { orders: fileOf('orders'), payments: fileOf('payments') };
   await writeFile(
     configs.orders,
     stringify({
       service: 'orders',
       broker: brokerConfig,
       outbound: {
-        ports: { [outbound]: 'payments' },
+        ports: { [toPayments]: 'payments', [toNotifications]: 'notifications' },
         routes: [
           {
             name: 'charge',
@@ -118,6 +124,7 @@ export async function setStage(broker: string | undefined): Promise<Stage> {
             hold: '30s',
             idempotent: true,
           },
+          { name: 'order-paid', match: { host: 'notifications' }, mode: 'broadcast', topic: 'order.paid' },
         ],
       },
       admin: { listen: ordersAdmin },
@@ -130,6 +137,17 @@ export async function setStage(broker: string | undefined): Promise<Stage> {
       broker: brokerConfig,
       inbound: [{ url: `http://${payments}`, health: { path: '/healthz', interval: '250ms' } }],
       admin: { listen: paymentsAdmin },
+    }),
+  );
+  const notificationsConfig = fileOf('notifications');
+  await writeFile(
+    notificationsConfig,
+    stringify({
+      service: 'notifications',
+      broker: brokerConfig,
+      inbound: [{ url: `http://${notifications}`, health: { path: '/healthz', interval: '250ms' } }],
+      subscribe: [{ name: 'mail-on-paid', topic: 'order.paid', to: 'POST /hooks/order-paid' }],
+      admin: { listen: notificationsAdmin },
     }),
   );
   const sidecar = (name: string, config: string, admin: string) =>
@@ -150,20 +168,28 @@ export async function setStage(broker: string | undefined): Promise<Stage> {
       log: join(folder, `${name}.log`),
     });
   const stage: Stage = {
-    orders: service('orders', orders, { PAYMENTS_URL: `http://${outbound}` }),
+    orders: service('orders', orders, {
+      PAYMENTS_URL: `http://${toPayments}`,
+      NOTIFICATIONS_URL: `http://${toNotifications}`,
+    }),
     payments: service('payments', payments, {}),
+    notifications: service('notifications', notifications, {}),
     ordersSidecar: sidecar("orders' sidecar", configs.orders, ordersAdmin),
     paymentsSidecar: sidecar("payments' sidecar", configs.payments, paymentsAdmin),
+    notificationsSidecar: sidecar("notifications' sidecar", notificationsConfig, notificationsAdmin),
     broker: url,
     urls: {
       orders: `http://${orders}`,
       payments: `http://${payments}`,
+      notifications: `http://${notifications}`,
       ordersAdmin: `http://${ordersAdmin}`,
       paymentsAdmin: `http://${paymentsAdmin}`,
     },
     configs,
     async strike() {
-      const actors = [stage.orders, stage.payments, stage.ordersSidecar, stage.paymentsSidecar];
+      const { orders: taking, payments: charging, notifications: telling } = stage;
+      const sidecars = [stage.ordersSidecar, stage.paymentsSidecar, stage.notificationsSidecar];
+      const actors = [taking, charging, telling, ...sidecars];
       await Promise.all(actors.map((actor) => actor.stop()));
       await rm(folder, { recursive: true, force: true });
     },

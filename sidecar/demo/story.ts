@@ -115,6 +115,51 @@ class Story {
     this.#tell.check((await this.#charges()).length === before + 1, 'payments took his charge once');
     return `the retry was answered in ${Math.round(retry.ms)} ms, charged once`;
   }
+
+  /** Ids of the orders that notifications has been told of. */
+  async #toldOf(): Promise<string[]> {
+    const answer = await fetch(`${this.#stage.urls.notifications}/received`);
+    const { received } = (await answer.json()) as { received: { body: { id: string } }[] };
+    return received.map(({ body }) => body.id);
+  }
+
+  async #paid(): Promise<string[]> {
+    const answer = await fetch(`${this.#stage.urls.orders}/orders`);
+    const { orders } = (await answer.json()) as { orders: Order[] };
+    return orders.filter(({ status }) => status === 'paid').map(({ id }) => id);
+  }
+
+  async broadcast(): Promise<string> {
+    const paid = await this.#paid();
+    await eventually('notifications to be told of every order so far', async () => {
+      const told = await this.#toldOf();
+      return paid.every((id) => told.includes(id));
+    });
+    this.#tell.event(
+      `each of the ${paid.length} orders so far was published as an event; notifications was told of all`,
+    );
+    await this.#stage.notifications.kill();
+    this.#tell.fault('notifications, which has subscribed to paid orders, is killed (kill -9)');
+    const { status, order, ms } = await this.#order('erin');
+    this.#tell.check(
+      status === 201 && order.status === 'paid',
+      `erin's order is ${order.status} (${status}) after ${Math.round(ms)} ms: orders does not wait for subscribers`,
+    );
+    await this.#stage.notifications.start();
+    this.#tell.event('notifications is back, with an empty memory');
+    await eventually('notifications to be told of the order', async () => (await this.#toldOf()).length > 0);
+    this.#tell.check(
+      (await this.#toldOf()).includes(order.id),
+      'it is told of the order that was paid while it was down',
+    );
+    const next = await this.#order('frank');
+    await eventually('notifications to be told of the next order', async () =>
+      (await this.#toldOf()).includes(next.order.id),
+    );
+    const told = await this.#toldOf();
+    this.#tell.check(told.length === 2 && new Set(told).size === 2, 'and of the next one, of each once');
+    return 'a subscriber that was down had its event when it came back';
+  }
 }
 
 /**
@@ -129,18 +174,23 @@ export async function playDemo(options: {
   const narrator = new Narrator(options.write);
   const stage = await setStage(options.broker);
   try {
-    const { orders, payments, ordersSidecar, paymentsSidecar, urls, configs, broker } = stage;
-    narrator.event(`starting orders, payments, and a sidecar next to each; the broker is ${broker}`);
-    await Promise.all([orders.start(), payments.start(), ordersSidecar.start(), paymentsSidecar.start()]);
+    const { orders, payments, notifications, urls, configs, broker } = stage;
+    narrator.event(`starting orders, payments, notifications, and a sidecar next to each; the broker is ${broker}`);
+    const { ordersSidecar, paymentsSidecar, notificationsSidecar } = stage;
+    const actors = [orders, payments, notifications, ordersSidecar, paymentsSidecar, notificationsSidecar];
+    await Promise.all(actors.map((actor) => actor.start()));
     const story = new Story(stage, narrator);
     await narrator.chapter('an ordinary order', () => story.plain());
     await narrator.chapter('payments is down', () => story.calleeDown());
     await narrator.chapter("payments' sidecar dies in the middle of a call", () => story.calleeSidecarKilled());
     await narrator.chapter("orders' sidecar dies while it holds a call", () => story.callerSidecarKilled());
+    await narrator.chapter('a broadcast, and a subscriber that is down', () => story.broadcast());
     const held = narrator.summary();
     narrator.say('');
     narrator.say(
-      held ? 'Every order was answered, and nobody was charged twice.' : 'Not every promise held; see above.',
+      held
+        ? 'Every order was answered, nobody was charged twice, and every subscriber was told.'
+        : 'Not every promise held; see above.',
     );
     if (options.wait && held) {
       narrator.say(`

@@ -28,6 +28,8 @@ const SETTLED_REMEMBERED = 20_000;
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const UNREADABLE_AGAIN = 60_000;
 
+const everything: Partial<ConsumerConfig> = { deliver_policy: 'all' };
+
 /** A delivery of which it is being looked up what became of it before. */
 interface Inspection {
   reply: string;
@@ -144,7 +146,16 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   async #ensureConsumer({ spec, filter }: Source): Promise<void> {
     const { streams } = this.#context;
     await streams.ensure(spec);
-    const { consumers } = await streams.manager();
+    const manager = await streams.manager();
+    const { consumers } = manager;
+    const add = (start: Partial<ConsumerConfig>) =>
+      consumers.add(spec.name, {
+        ...subscriptionConfig,
+        durable_name: this.#consumer,
+        filter_subject: filter,
+        ...start,
+      });
+    const isQueue = spec.retention === 'workqueue';
     let known;
     try {
       known = await consumers.info(spec.name, this.#consumer);
@@ -152,13 +163,18 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       if (!isApiError(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
     }
     if (known === undefined) {
-      const start = spec.retention === 'workqueue' ? { deliver_policy: 'all' as const } : this.#start();
-      await consumers.add(spec.name, {
-        ...subscriptionConfig,
-        durable_name: this.#consumer,
-        filter_subject: filter,
-        ...start,
-      });
+      await add(isQueue ? everything : this.#start());
+      return;
+    }
+    // In this order: what is stored between the two questions must not make a consumer look as if it was ahead.
+    const { state } = await manager.streams.info(spec.name);
+    if (known.delivered.stream_seq > state.last_seq) {
+      // A server that was killed can lose the end of a stream and not what its consumers knew of it. Such a consumer lets
+      // everything pass that gets one of the lost numbers again, what is published now included.
+      this.#options.report(new Error(`the broker had lost the end of ${spec.name}; ${this.#consumer} is made anew`));
+      await consumers.delete(spec.name, this.#consumer);
+      const next = Math.min(known.ack_floor.stream_seq, state.last_seq) + 1;
+      await add(isQueue ? everything : { deliver_policy: 'by_start_sequence', opt_start_seq: next });
     } else if (known.config.filter_subject !== filter) {
       await consumers.update(spec.name, this.#consumer, { filter_subject: filter });
     }
