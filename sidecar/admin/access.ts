@@ -14,8 +14,8 @@ export interface AccessRequest {
   readonly authorization: string | undefined;
 }
 
-/** Probes come without credentials. */
-const openPaths = new Set(['/live', '/ready']);
+/** Probes come without credentials; so does a browser that asks for the page, which then asks for the token. */
+const openPaths = new Set(['/live', '/ready', '/', '/page.css', '/page.js']);
 
 /**
  * Decides whether a request may be answered.

@@ -5,6 +5,7 @@ import type { OperatorLog } from '../broker/port.ts';
 import { refuse, refuseAction } from './access.ts';
 import { Api } from './api.ts';
 import type { Health } from './health.ts';
+import { isPage, pageFile } from './page.ts';
 import { refusal as problem, type Reply } from './reply.ts';
 
 /** The admin listener. */
@@ -57,7 +58,7 @@ export function createAdmin(config: AdminConfig, shown: Shown): Admin {
       return { ...reply, ...(status === 401 && { headers: { 'www-authenticate': 'Bearer' } }) };
     }
     if (isApi) return await apiAnswer(request, path, query);
-    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    const page = Object.hasOwn(pages, path) ? pages[path] : isPage(path) ? () => pageFile(path) : undefined;
     if (page === undefined) return { status: 404, body: { error: `there is no ${path} here` } };
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return { status: 405, body: { error: `${path} is read with GET` }, headers: { allow: 'GET, HEAD' } };

@@ -67,9 +67,28 @@ test('/metrics is text in the format of Prometheus', async () => {
   expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
 });
 
+test('/ is a page that loads only its own files, may not be framed, and is there before the token is known', async () => {
+  await open({ token: 'secret' });
+  const files: [path: string, type: string][] = [
+    ['/', 'text/html; charset=utf-8'],
+    ['/page.css', 'text/css; charset=utf-8'],
+    ['/page.js', 'text/javascript; charset=utf-8'],
+  ];
+  for (const [path, type] of files) {
+    const answer = await ask(path);
+    expect(answer.status).toBe(200);
+    expect(answer.headers).toMatchObject({ 'content-type': type, 'x-content-type-options': 'nosniff' });
+    expect(answer.headers['content-security-policy']).toMatch(/default-src 'none'.*frame-ancestors 'none'/);
+  }
+  const html = String((await ask('/')).body);
+  const named = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
+  expect(named).toEqual(['/page.css', '/page.js']);
+  expect((await ask('/api/calls')).status).toBe(401);
+});
+
 test('what is not there is 404, what is not read with GET is 405, both in JSON', async () => {
   await open();
-  for (const path of ['/', '/live/', '/constructor', '/__proto__']) {
+  for (const path of ['/live/', '/page', '/page.ts', '/constructor', '/__proto__']) {
     expect(await ask(path)).toMatchObject({ status: 404, body: { error: expect.any(String) } });
   }
   const wrong = await ask('/ready', {}, 'POST');
