@@ -94,7 +94,7 @@ export class DurableCalls {
     const isLarge = declared > this.#inlineLimit(route);
     const { alarms, holds } = this.#options;
     const hold = new Hold(exchange, route, parsePrefer(facts.prefer), alarms);
-    const refusal = holds.admit(hold, isLarge ? BODY_WINDOW : declared);
+    const refusal = holds.admit(hold, isLarge ? Math.min(declared, BODY_WINDOW) : declared);
     if (refusal !== undefined) {
       this.#overloaded(exchange, refusal);
       return;
@@ -147,7 +147,8 @@ export class DurableCalls {
 
   /** The body is too large for the event: it is stored apart, while it arrives. @param before what was read of it already */
   #upload(hold: Hold, service: string, before: readonly Buffer[]): void {
-    if (!this.#options.holds.resize(hold, BODY_WINDOW)) this.#overloaded(hold.exchange, 'heldBytes');
+    const inMemory = Math.min(hold.exchange.facts.contentLength ?? BODY_WINDOW, BODY_WINDOW);
+    if (!this.#options.holds.resize(hold, inMemory)) this.#overloaded(hold.exchange, 'heldBytes');
     else this.#store(hold, service, before).catch((error: unknown) => this.#defect(hold.exchange, error));
   }
 

@@ -23,18 +23,23 @@ export class BodySweeper {
     this.#context = context;
     this.#service = service;
     this.#age = age;
-    this.#timer = setInterval(() => this.sweep(), EVERY);
+    this.#timer = setInterval(() => {
+      this.sweep().catch(context.report);
+    }, EVERY);
   }
 
-  /** Looks once, in the background. */
-  sweep(): void {
-    if (this.#sweeping || !this.#context.connection.connected) return;
+  /** Looks once. Never rejects. */
+  async sweep(): Promise<void> {
+    const { connection, report } = this.#context;
+    if (this.#sweeping || !connection.connected) return;
     this.#sweeping = true;
-    this.#sweep()
-      .catch((error: Error) => {
-        if (this.#context.connection.connected) this.#context.report(error);
-      })
-      .finally(() => (this.#sweeping = false));
+    try {
+      await this.#sweep();
+    } catch (error) {
+      if (connection.connected) report(error as Error);
+    } finally {
+      this.#sweeping = false;
+    }
   }
 
   async #sweep(): Promise<void> {

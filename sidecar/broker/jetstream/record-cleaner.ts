@@ -70,7 +70,7 @@ export class RecordCleaner {
 
   /** Plans the deletion of what crashed sidecars left behind: records whose call is no longer open, and bodies. */
   sweep(): void {
-    this.#bodies.sweep();
+    this.#bodies.sweep().catch(this.#context.report);
     if (this.#sweeping) return;
     this.#sweeping = true;
     this.#sweep()

@@ -7,6 +7,8 @@ export const MB = 1024 * 1024;
 export interface Growth {
   /** Bytes of resident memory since `watchMemory`, at the highest point. */
   peak(): number;
+  /** The highest point itself. */
+  top(): number;
 }
 
 /**
@@ -17,7 +19,7 @@ export function watchMemory(pid: number): Growth {
   // Writing 5 sets the high-water mark back to what is resident now.
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
   const before = status(pid, 'VmRSS');
-  return { peak: () => status(pid, 'VmHWM') - before };
+  return { peak: () => status(pid, 'VmHWM') - before, top: () => status(pid, 'VmHWM') };
 }
 
 function status(pid: number, field: 'VmRSS' | 'VmHWM'): number {

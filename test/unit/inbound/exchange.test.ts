@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { BodyLost, BrokerUnavailable } from '../../../sidecar/broker/port.ts';
 import { primed } from '../../../sidecar/http/body.ts';
 import { signatureFields } from '../../../sidecar/http/webhook-signature.ts';
 import { Connections } from '../../../sidecar/inbound/connections.ts';
@@ -6,6 +7,7 @@ import { Exchange, type ExchangeLimits } from '../../../sidecar/inbound/exchange
 import { targetOf } from '../../../sidecar/inbound/target.ts';
 import type { ActionEvent, Answer } from '../../../sidecar/model/call.ts';
 import type { Observation } from '../../../sidecar/policy/evidence.ts';
+import { eventually } from '../../support/eventually.ts';
 import { MemoryBodies } from '../memory-bodies.ts';
 import { sampleAction } from '../policy/sample-action.ts';
 import { answering, RawService } from './raw-service.ts';
@@ -278,4 +280,88 @@ test('request - one that cannot be written throws, and nothing is sent', async (
   await expect(begin(sampleAction({ headers: ['X', 'a\r\nInjected: 1'], hasBody: true }))).rejects.toThrow(TypeError);
   await send(sampleAction({ target: '/next' }));
   expect(service.received.join('')).not.toContain('Injected');
+});
+
+test('request - a body that is stored apart goes out as the caller framed it', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send, bodies } = towards(service.url);
+  const bodyRef = bodies.put('one ', 'two ', 'three');
+  const common = { bodyRef, body: Buffer.alloc(0), hasBody: true };
+  await send(sampleAction({ ...common, headers: ['Host', 'payments', 'Content-Length', '13'] }));
+  expect(service.received.join('')).toContain('Content-Length: 13\r\n');
+  expect(service.received.join('')).toMatch(/\r\n\r\none two three$/);
+  service.received.length = 0;
+  await send(sampleAction({ ...common, headers: ['Host', 'payments'] }));
+  expect(service.received.join('')).not.toContain('Content-Length');
+  expect(service.received.join('')).toMatch(/\r\n\r\n4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n$/);
+  service.received.length = 0;
+  await send(sampleAction({ ...common, headers: ['Host', 'payments'], trailers: ['X-After', '1'] }));
+  expect(service.received.join('')).toMatch(/\r\n0\r\nX-After: 1\r\n\r\n$/);
+});
+
+test('request - one whose stored body breaks off is broken off before its end, and has no answer', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send, bodies } = towards(service.url);
+  const bodyRef = bodies.put('one ', 'two ', 'three');
+  bodies.onRead = (_, part) => {
+    if (part === 2) throw new BodyLost('chunk 2 is gone');
+  };
+  const action = sampleAction({ bodyRef, body: Buffer.alloc(0), hasBody: true, headers: ['Host', 'payments'] });
+  expect(await send(action)).toEqual({
+    kind: 'no-answer',
+    detail: 'the stored request could not be read to its end: chunk 2 is gone',
+  });
+  expect(service.received.join('')).not.toContain('\r\n0\r\n');
+});
+
+test('answer - a large one is stored while it arrives, and waits for a slow broker beyond its time', async () => {
+  await using service = await RawService.start(
+    answering(
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nlarge\r\n5\r\n, far\r\n0\r\nX-After: 1\r\n\r\n',
+    ),
+  );
+  const { send, bodies } = towards(service.url);
+  bodies.onPart = () => new Promise((resolve) => setTimeout(resolve, 400));
+  const answer = answerOf(await send(sampleAction(), { maxInlineBody: 4, timeout: 300 }));
+  expect(answer).toMatchObject({ status: 200, trailers: ['X-After', '1'], bodyRef: { size: 10 } });
+  expect(Buffer.concat(bodies.stored.get(answer.bodyRef!.id)!).toString()).toBe('large, far');
+  expect(bodies.places).toMatchObject([{ kind: 'answer', call: { id: sampleAction().id } }]);
+});
+
+test.each([
+  ['of a status that is tried again', sampleAction({ retry: { ...sampleAction().retry, on: [200] } })],
+  ['that a callback tells', sampleAction({ callback: { method: 'POST', target: '/done' } })],
+])('answer - a large one %s outlasts the responses', async (_, action) => {
+  await using service = await RawService.start(answering(ok));
+  const { send, bodies } = towards(service.url);
+  await send(action, { maxInlineBody: 1 });
+  expect(bodies.places).toMatchObject([{ kind: 'lasting-answer' }]);
+});
+
+test.each([
+  ['in the middle', 'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nlarge', { kind: 'no-answer' }],
+  [
+    'over the limit',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nlarge\r\n5\r\n, far\r\n',
+    { kind: 'answer-too-large' },
+  ],
+  ['that says it will be', 'HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\nlarge', { kind: 'answer-too-large' }],
+])('answer - a large one that ends %s is not kept', async (_, bytes, observation) => {
+  await using service = await RawService.start((socket) => socket.end(bytes));
+  const { send, bodies } = towards(service.url);
+  expect(
+    await send(sampleAction(), { maxInlineBody: 4, maxBody: bytes.includes('chunked') ? 8 : 1_000 }),
+  ).toMatchObject(observation);
+  expect(bodies.stored.size).toBe(0);
+  await eventually(() => expect(bodies.abandoned).toBe(bodies.places.length), { what: 'it to be given up' });
+});
+
+test('answer - a large one that the broker does not take is no answer', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send, bodies } = towards(service.url);
+  bodies.refuse(new BrokerUnavailable('the broker is closed'));
+  expect(await send(sampleAction(), { maxInlineBody: 1 })).toEqual({
+    kind: 'no-answer',
+    detail: 'the answer could not be stored: the broker is closed',
+  });
 });
