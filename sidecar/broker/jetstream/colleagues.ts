@@ -1,5 +1,6 @@
 import type { Context } from './context.ts';
 import { ask, type ControlReply } from './control.ts';
+import type { JetStreamLease } from './lease.ts';
 
 /** The other live sidecars of a callee, as far as they can be reached. */
 export class Colleagues {
@@ -25,10 +26,14 @@ export class Colleagues {
     return replies.some((reply) => reply.sending.includes(id));
   }
 
-  /** Which of these calls are in their hands. */
-  async taken(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const replies = await this.#locate(ids);
-    return new Set(replies.flatMap((reply) => [...reply.sending, ...reply.held]));
+  /** Loses the calls that others have in hand or have finished. An attempt of any other goes on: its answer is as good as any. */
+  async concede(leases: readonly JetStreamLease[]): Promise<void> {
+    if (leases.length === 0) return;
+    const replies = await this.#locate(leases.map((lease) => lease.action.id));
+    const taken = new Set(replies.flatMap((reply) => [...reply.sending, ...reply.held]));
+    for (const lease of leases) {
+      if (lease.state !== 'ended' && (taken.has(lease.action.id) || (await lease.isOver()))) lease.lose('taken');
+    }
   }
 
   async #locate(ids: readonly string[]): Promise<ControlReply[]> {

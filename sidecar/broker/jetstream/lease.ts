@@ -133,7 +133,7 @@ export class JetStreamLease implements Lease {
     }
     // While it was cut off, this instance could not be asked to let the call go.
     const { connection } = this.#context;
-    if (connection.connected && connection.generation !== this.#generation && (await this.#isOver())) {
+    if (connection.connected && connection.generation !== this.#generation && (await this.isOver())) {
       this.#giveBack(0);
       return 'gone';
     }
@@ -182,7 +182,7 @@ export class JetStreamLease implements Lease {
   }
 
   /** Whether the round was ended by somebody else, while this lease was held. */
-  async #isOver(): Promise<boolean> {
+  async isOver(): Promise<boolean> {
     const { lookup, subjects } = this.#context;
     const { caller, id, round } = this.action;
     const stored = await insist(this.#context, () =>

@@ -347,19 +347,11 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     }
     if (this.#inDoubt && connection.connected) {
       this.#inDoubt = false;
-      this.#loseWhatOthersHave().catch(this.#context.report);
+      this.#colleagues.concede([...this.#inHand.values()]).catch(this.#context.report);
     }
     for (const { reply } of this.#inspections.values()) this.acknowledge(reply, ackBody.working);
     for (const [id, at] of this.#suspicious) if (now - at > SUSPICIOUS_FOR) this.#suspicious.delete(id);
     if (this.#resumed) this.#overdue.whileBusy(this.#options.free() <= 0);
-  }
-
-  /** An attempt whose call nobody else has goes on: its answer is as good as any. */
-  async #loseWhatOthersHave(): Promise<void> {
-    const ids = [...this.#inHand.values()].map((lease) => lease.action.id);
-    if (ids.length === 0) return;
-    const taken = await this.#colleagues.taken(ids);
-    for (const lease of this.#inHand.values()) if (taken.has(lease.action.id)) lease.lose('taken');
   }
 
   overslept(): boolean {
