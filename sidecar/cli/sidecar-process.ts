@@ -7,7 +7,6 @@ import { watchConfig } from '../config/watch.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { createLog, logChannels, type Logger, logLevel } from '../telemetry/log.ts';
 import { startTelemetry, type Telemetry } from '../telemetry/otlp.ts';
-import { notYet } from '../lifecycle/not-yet.ts';
 import { oneAtATime } from '../lifecycle/one-at-a-time.ts';
 import { decideReload } from '../lifecycle/reload-decision.ts';
 import { onSignals } from '../lifecycle/signals.ts';
@@ -112,8 +111,6 @@ function levelOf(config: Config): LogLevel {
 function readRunnable(file: string): { config: Config; text: string } {
   const loaded = loadConfig(file, process.env);
   if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
-  const missing = notYet(loaded.config);
-  if (missing.length > 0) throw new InvalidConfiguration(missing.map((sentence) => `${file}: ${sentence}`));
   return loaded;
 }
 

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/config.ts';
-import { notYet } from './not-yet.ts';
 
 /** What a changed configuration means for a running sidecar. */
 export type ReloadDecision =
@@ -15,7 +14,7 @@ export type ReloadDecision =
  */
 export function decideReload(current: Config, next: Config): ReloadDecision {
   if (isDeepStrictEqual(current, next)) return { kind: 'unchanged' };
-  const reasons = notYet(next);
+  const reasons: string[] = [];
   for (const part of ['service', 'broker', 'telemetry'] as const) {
     if (!isDeepStrictEqual(withoutLive(current)[part], withoutLive(next)[part])) {
       reasons.push(`${part}: a change needs a restart`);

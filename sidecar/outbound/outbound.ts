@@ -214,7 +214,10 @@ class OutboundSide implements Outbound {
       return;
     }
     const routed = this.#router({ ...address, method: exchange.method });
-    if (routed !== undefined && routed.route.mode !== 'passthrough') this.#calls.handle(exchange, routed);
+    const mode = routed?.route.mode ?? 'passthrough';
+    // Whoever reports what is passed through reports this with its route.
+    if (mode === 'observe') exchange.route = routed?.route.name;
+    if (routed !== undefined && mode !== 'passthrough' && mode !== 'observe') this.#calls.handle(exchange, routed);
     else if (routed === undefined && this.#config.unmatched === 'deny')
       exchange.send(notRouted(address, exchange.method));
     else this.#passthrough.forward(exchange);
@@ -226,7 +229,8 @@ class OutboundSide implements Outbound {
     const address = addressOf(lineOf(req), readRequestFacts(req.rawHeaders), host);
     if ('malformed' in address || isReserved(address.path) || this.#draining) return false;
     const routed = this.#router({ ...address, method: req.method ?? '' });
-    return routed === undefined ? this.#config.unmatched === 'passthrough' : routed.route.mode === 'passthrough';
+    if (routed === undefined) return this.#config.unmatched === 'passthrough';
+    return routed.route.mode === 'passthrough' || routed.route.mode === 'observe';
   }
 
   #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, host: string | undefined): void {

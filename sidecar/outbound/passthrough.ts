@@ -93,9 +93,10 @@ export class Passthrough {
       // Also where the caller was refused in the middle of its body: http-proxy-3 sees a finished answer then.
       if (!passage.answered) passage.proxyReq?.destroy();
       if (!passedThrough.hasSubscribers) return;
-      const { method } = exchange;
+      const { method, route } = exchange;
       const { host, target } = address;
-      passedThrough.publish({ host, method, target, status: res.statusCode, ms: performance.now() - startedAt });
+      const told = { host, method, target, status: res.statusCode, ms: performance.now() - startedAt };
+      passedThrough.publish(route === undefined ? told : { ...told, route });
     });
     this.#passages.set(req, passage);
     if (body === undefined && facts.transferEncoding !== undefined) {

@@ -95,9 +95,15 @@ export const callerGone = typed<{ route: string; service: string; heldMs: number
   'caller-gone',
 );
 /** A request went straight to its callee without becoming a call. */
-export const passedThrough = typed<{ host: string; method: string; target: string; status: number; ms: number }>(
-  'passed-through',
-);
+export const passedThrough = typed<{
+  host: string;
+  method: string;
+  target: string;
+  status: number;
+  ms: number;
+  /** The route, where that asks for a report (`mode: observe`) or the call could not be stored. */
+  route?: string;
+}>('passed-through');
 /** A call was delivered to this sidecar. `delivery` is nothing but the identity of this delivery. */
 export const deliveryStarted = typed<{
   delivery: object;

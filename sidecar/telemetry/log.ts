@@ -80,9 +80,10 @@ export function logChannels(log: Logger): () => void {
       problem === undefined ? 'caller answered' : 'caller refused',
     );
   });
-  on(passedThrough, ({ host, method, target, status, ms }) => {
+  on(passedThrough, ({ host, method, target, status, ms, route }) => {
     if (!log.isLevelEnabled('debug')) return;
-    log.debug({ host, method, path: pathOf(target), status, ms: Math.round(ms) }, 'passed through');
+    const told = { host, method, path: pathOf(target), status, ms: Math.round(ms) };
+    log.debug(route === undefined ? told : { ...told, route }, 'passed through');
   });
   on(attemptEnded, ({ call, attempt, trace }) => {
     if (!log.isLevelEnabled('trace')) return;

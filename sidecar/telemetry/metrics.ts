@@ -105,6 +105,11 @@ export class Metrics {
     const passed = this.#counter('holdline_passed_through_total', 'Requests that went straight to their callee', [
       'status',
     ]);
+    const observed = this.#histogram(
+      'holdline_passed_through_seconds',
+      'How long requests of routes with mode: observe took until they were answered',
+      ['route', 'status'],
+    );
     const troubles = this.#counter('holdline_troubles_total', 'Failures that were logged and are tried again', []);
     troubles.inc(0);
     const on: Subscriptions['on'] = (channel, listener) => this.#subscriptions.on(channel, listener);
@@ -112,7 +117,11 @@ export class Metrics {
     on(callFinished, ({ storingMs }) => {
       if (storingMs !== undefined) storing.observe({ event: 'response' }, storingMs / 1000);
     });
-    on(passedThrough, ({ status }) => passed.inc({ status: `${Math.floor(status / 100)}xx` }));
+    on(passedThrough, ({ status, route, ms }) => {
+      const kind = `${Math.floor(status / 100)}xx`;
+      passed.inc({ status: kind });
+      if (route !== undefined) observed.observe({ route, status: kind }, ms / 1000);
+    });
     on(trouble, () => troubles.inc());
   }
 

@@ -108,15 +108,4 @@ describe('a start that cannot be', () => {
     expect(stderr).toContain(`${file}:1:`);
     expect(stderr).toContain(`${file}:3:`);
   });
-
-  test('what this version cannot do yet: exit code 2, and it says what', async () => {
-    const [route] = routes;
-    const { code, stderr } = await failing({
-      service: 'orders',
-      broker: 'nats://127.0.0.1:1',
-      outbound: { routes: [{ ...route, mode: 'observe' }] },
-    });
-    expect(code).toBe(2);
-    expect(stderr).toContain('outbound.routes.charge: mode: observe is not available in this version yet');
-  });
 });

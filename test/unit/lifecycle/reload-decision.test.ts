@@ -1,5 +1,4 @@
-import { describe, expect, test } from 'vitest';
-import { notYet } from '../../../sidecar/lifecycle/not-yet.ts';
+import { expect, test } from 'vitest';
 import { decideReload } from '../../../sidecar/lifecycle/reload-decision.ts';
 import { configOf } from './sample-config.ts';
 
@@ -43,21 +42,5 @@ test.each([
   expect(decideReload(current, configOf(changed))).toEqual({
     kind: 'refuse',
     reasons: [`${part}: a change needs a restart`],
-  });
-});
-
-describe('what this version cannot carry out yet', () => {
-  const route = (lines: string) => text.replace('      match:', `${lines}\n      match:`);
-  test.each([['mode: observe', route('      mode: observe'), 'outbound.routes.charge: mode: observe']])(
-    '%s',
-    (_, changed, what) => {
-      const config = configOf(changed);
-      expect(notYet(config)).toEqual([`${what} is not available in this version yet`]);
-      expect(decideReload(current, config)).toMatchObject({ kind: 'refuse' });
-    },
-  );
-
-  test('and nothing is said of what it can', () => {
-    expect(notYet(current)).toEqual([]);
   });
 });

@@ -275,16 +275,27 @@ test('a port for one host: the route is that host’s, and Host stays as the cal
   expect(upstream.requests[0]?.header('host')).toBe(`127.0.0.1:${port}`);
 });
 
-test('what passes through is told on the channel', async () => {
+test.for([
+  ['without a route', {}, {}],
+  [
+    'on a route that observes, with its name',
+    { match: { host: 'files' }, mode: 'observe', name: 'reads' },
+    { route: 'reads' },
+  ],
+  ['on any other route, without', { match: { host: 'files' }, mode: 'passthrough', name: 'reads' }, {}],
+] as const)('what passes through is told on the channel: %s', async ([, route, more]) => {
   await using upstream = await startUpstream({ status: 204 });
-  await using room = await openRoom({}, { hosts: { files: upstream.url } });
+  await using room = await openRoom(route, { hosts: { files: upstream.url } });
   const told: unknown[] = [];
   const listener = (message: unknown) => told.push(message);
   passedThrough.subscribe(listener);
   try {
     await send(room.port, 'GET /a?b HTTP/1.1\nHost: files');
     await eventually(() => expect(told).toHaveLength(1), { what: 'the message' });
-    expect(told).toEqual([{ host: 'files', method: 'GET', target: '/a?b', status: 204, ms: expect.any(Number) }]);
+    expect(told).toEqual([
+      { host: 'files', method: 'GET', target: '/a?b', status: 204, ms: expect.any(Number), ...more },
+    ]);
+    expect(room.caller.stored).toEqual([]);
   } finally {
     passedThrough.unsubscribe(listener);
   }

@@ -55,6 +55,7 @@ function publishAll(): void {
   const { id, route, service, method, target } = call;
   callAnswered.publish({ id, route, service, method, target, status: 201, replayed: false, heldMs: 12.6, trace });
   passedThrough.publish({ host: 'payments', method: 'GET', target, status: 200, ms: 3.2 });
+  passedThrough.publish({ host: 'payments', method: 'GET', target, status: 200, ms: 3.2, route: 'reads' });
 }
 
 test('one line per call and side at debug, with call id and trace id', () => {
@@ -88,6 +89,16 @@ test('one line per call and side at debug, with call id and trace id', () => {
       msg: 'caller answered',
     },
     { level: 'debug', host: 'payments', method: 'GET', path: '/charges', status: 200, ms: 3, msg: 'passed through' },
+    {
+      level: 'debug',
+      host: 'payments',
+      method: 'GET',
+      path: '/charges',
+      status: 200,
+      ms: 3,
+      route: 'reads',
+      msg: 'passed through',
+    },
   ]);
 });
 
@@ -105,6 +116,7 @@ test('acceptance and attempts as well at trace', () => {
     'attempt ended',
     'call finished',
     'caller answered',
+    'passed through',
     'passed through',
   ]);
 });

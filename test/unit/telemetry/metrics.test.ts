@@ -92,6 +92,7 @@ test('attempts, dead letters and what storing takes are counted', async () => {
   callFinished.publish({ call, outcome: 'outcome-unknown', attempts: 1, storingMs: 3 });
   callFinished.publish({ call, outcome: 'answered', attempts: 1, storingMs: 3 });
   passedThrough.publish({ host: 'payments', method: 'GET', target: '/', status: 404, ms: 1 });
+  passedThrough.publish({ host: 'payments', method: 'GET', target: '/', status: 200, ms: 1, route: 'reads' });
   trouble.publish({ where: 'broker', error: new Error('stuck') });
   expect(await lines('holdline_attempts_total')).toEqual([
     'holdline_attempts_total{service="payments",evidence="no-answer"} 1',
@@ -108,7 +109,14 @@ test('attempts, dead letters and what storing takes are counted', async () => {
     'holdline_store_seconds_count{event="action"} 1',
     'holdline_store_seconds_count{event="response"} 2',
   ]);
-  expect(await lines('holdline_passed_through_total')).toEqual(['holdline_passed_through_total{status="4xx"} 1']);
+  expect(await lines('holdline_passed_through_total')).toEqual([
+    'holdline_passed_through_total{status="4xx"} 1',
+    'holdline_passed_through_total{status="2xx"} 1',
+  ]);
+  // Only what a route reports is told by its name.
+  expect(await lines('holdline_passed_through_seconds_count')).toEqual([
+    'holdline_passed_through_seconds_count{route="reads",status="2xx"} 1',
+  ]);
   expect(await lines('holdline_troubles_total')).toEqual(['holdline_troubles_total 1']);
 });
 
