@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { watchMemory, MB } from '../integration/limits/memory.ts';
 import { brokers, startSystem } from '../integration/limits/system.ts';
@@ -52,8 +53,8 @@ async function call(url: string, seed: string, size: number): Promise<void> {
   for await (const part of body(size, seed, sent)) if (!outgoing.write(part)) await once(outgoing, 'drain');
   outgoing.end();
   const [answer] = await answered;
+  if (answer.statusCode !== 200) throw new Error(`call ${seed}: ${answer.statusCode} ${await text(answer)}`);
   const got = await digest(answer);
-  if (answer.statusCode !== 200) throw new Error(`call ${seed}: ${answer.statusCode}`);
   if (answer.headers['x-got'] !== sent.digest('hex')) throw new Error(`call ${seed}: another request arrived`);
   const expected = createHash('sha256');
   for await (const _ of body(size, `answer ${seed}`, expected)) continue;

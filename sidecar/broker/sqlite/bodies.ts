@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { BodyRef } from '../../model/call.ts';
 import { CHUNK_SIZE, readChunks, storeChunks } from '../chunks.ts';
-import { BodyLost, type BodyPlace, type BodyStore } from '../port.ts';
+import { BodyLost, BrokerUnavailable, type BodyPlace, type BodyStore } from '../port.ts';
 import type { DatabaseThread } from './thread.ts';
 
+/** How long a reader waits for a file that cannot be read, ms. */
+const readPatience = 30_000;
+const tryAgain = 250;
 /** Chunks whose memory is kept for the next ones at most. */
 const freeKept = 64;
 
@@ -35,11 +39,22 @@ export class SqliteBodies implements BodyStore {
   }
 
   async *read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined> {
-    yield* readChunks(ref, async (n) => {
-      const bytes = await this.#thread.ask('chunk', { id: ref.id, n });
-      if (bytes === undefined) throw new BodyLost(`chunk ${n} of the body ${ref.id} is not stored any more`);
-      return bytes;
-    });
+    yield* readChunks(ref, (n) => this.#chunk(ref.id, n));
+  }
+
+  /** A file that is locked for long, or a thread that is being replaced, must not break off what is under way. */
+  async #chunk(id: string, n: number): Promise<Uint8Array> {
+    const end = performance.now() + readPatience;
+    for (;;) {
+      try {
+        const bytes = await this.#thread.ask('chunk', { id, n });
+        if (bytes === undefined) throw new BodyLost(`chunk ${n} of the body ${id} is not stored any more`);
+        return bytes;
+      } catch (error) {
+        if (!(error instanceof BrokerUnavailable) || this.#thread.isClosed || performance.now() > end) throw error;
+        await pause(tryAgain);
+      }
+    }
   }
 
   async forget(ref: BodyRef): Promise<void> {

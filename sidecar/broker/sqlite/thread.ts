@@ -76,6 +76,11 @@ export class DatabaseThread {
     if (this.#state === 'open') this.#post(notice);
   }
 
+  /** Nothing can be asked any more. */
+  get isClosed(): boolean {
+    return this.#state !== 'open';
+  }
+
   /** Lets what was asked be answered within `limitMs`, then ends the thread. What is unanswered then is refused. */
   async close(limitMs: number): Promise<void> {
     if (this.#state !== 'open') return;
