@@ -11,6 +11,7 @@ import type {
   ResponseEvent,
   TraceContext,
 } from '../model/call.ts';
+import type { SubscriptionRegister } from './subscriptions.ts';
 import type { Topology } from './topology.ts';
 
 /**
@@ -344,6 +345,10 @@ export interface SubscriberLog {
 export interface SubscriptionTaking extends Taking {
   /** The subscription is there: what is published from now on is not missed. Stays true. */
   readonly isMade: boolean;
+  /** Its subscriber has ended it, as far as is known here; nothing is delivered until it is resumed. */
+  readonly isEnded: boolean;
+  /** Ends it for all instances, durably, until {@link SubscriptionRegister.resume}. What waits for it is kept as long as events are. */
+  end(): Promise<void>;
 }
 
 export interface SubscribeOptions extends TakeOptions {
@@ -374,6 +379,7 @@ export interface OperatorLog {
   replay(id: string): Promise<'replayed' | 'unknown'>;
   /** Takes a dead letter off the list for good and frees its key. */
   discard(id: string): Promise<'discarded' | 'unknown'>;
+  readonly subscriptions: SubscriptionRegister;
   /** Who calls whom. @param windowMs rates, errors and latencies are of calls that finished within this time */
   topology(windowMs: number): Promise<Topology>;
 }

@@ -6,6 +6,7 @@ import { register as demo } from './demo.ts';
 import { register as deadLetters } from './dead-letters.ts';
 import { register as explain } from './explain.ts';
 import { register as run } from './run.ts';
+import { register as subscriptions } from './subscriptions.ts';
 import { register as topology } from './topology.ts';
 
 /**
@@ -19,6 +20,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   asyncapi,
   calls,
   deadLetters,
+  subscriptions,
   topology,
   demo,
 ];

@@ -1,6 +1,6 @@
 import type { Broker, CallerLog, Lease, TakeOptions, Taking } from '../broker/port.ts';
 import type { InboundConfig } from '../config/config.ts';
-import { trouble } from '../telemetry/channels.ts';
+import { deliveryChanged, trouble } from '../telemetry/channels.ts';
 import { readCallId } from '../model/call-id.ts';
 import { endsWithDelivery } from '../policy/idempotency.ts';
 import { CircuitBreaker } from './breaker.ts';
@@ -66,6 +66,8 @@ export interface InboundOptions {
     readonly outside: boolean;
     take(options: TakeOptions): Taking;
     isMade(): boolean;
+    isEnded(): boolean;
+    end(): Promise<void>;
   };
 }
 
@@ -112,6 +114,7 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
     gate,
     broker,
     ...(breaker !== undefined && { breaker }),
+    ...(subscription !== undefined && { gone: () => endedBy(name, subscription) }),
     more: () => taking?.more(),
     told: (id) => {
       if (readCallId(id).keyed) rememberDelivery(broker.caller(service), id).catch(report);
@@ -164,7 +167,9 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
         ? why
         : !broker.status.connected
           ? awayOf(broker)
-          : breaker?.why;
+          : subscription?.isEnded() === true
+            ? ENDED
+            : breaker?.why;
     const { running } = replayer;
     const whose = subscription === undefined ? { service } : { service, ...stateOf(subscription) };
     return reason === undefined
@@ -178,6 +183,14 @@ export function createInbound({ config, instance, broker, subscription }: Inboun
 function stateOf(subscription: NonNullable<InboundOptions['subscription']>) {
   const { name } = subscription;
   return subscription.isMade() ? { subscription: name } : { subscription: name, unmade: true as const };
+}
+
+/** Why an ended subscription delivers nothing. */
+const ENDED = 'the subscriber answered 410 and wants no more; `holdline subscriptions resume` lets it go on';
+
+async function endedBy(name: string, subscription: NonNullable<InboundOptions['subscription']>): Promise<void> {
+  if (!subscription.isEnded()) deliveryChanged.publish({ service: name, state: 'paused', why: ENDED });
+  await subscription.end();
 }
 
 function courseOf(config: Endpoint): Course {

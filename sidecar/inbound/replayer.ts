@@ -37,6 +37,8 @@ import type { Gatekeeper } from './gatekeeper.ts';
 import type { Target } from './target.ts';
 import { Turnstile } from './turnstile.ts';
 
+/** "Gone" (RFC 9110 §15.5.11). */
+const GONE = 410;
 /** After an error of Holdline's own a call rests this long, ms, so that it does not come back at once and again. */
 const REST_AFTER_ERROR = 5_000;
 /** How often it is looked whether the lease of an attempt under way was lost, ms. */
@@ -69,6 +71,8 @@ export interface ReplayerOptions {
   readonly broker: Pick<Broker, 'bodies' | 'maxInlineBody'>;
   /** Slots became free. */
   more(): void;
+  /** Present where these are the deliveries of a subscription: its subscriber has answered 410 and wants no more of them. */
+  gone?(): Promise<void>;
   /** Present where the service is an endpoint of somebody else. */
   readonly breaker?: CircuitBreaker;
   /** The service has taken the answer of the call `id`, which it had made itself. */
@@ -253,6 +257,11 @@ export class Replayer {
       return this.#giveBack(held);
     }
     this.#gate.reached();
+    if (observation.kind === 'answer' && observation.answer.status === GONE && this.#options.gone !== undefined) {
+      this.#tellAttempt(held, { ...made, evidence: 'answered', status: GONE });
+      // Stored before the delivery is given back, or it would come again at once.
+      return this.#options.gone().then(() => this.#giveBack(held));
+    }
     this.#options.breaker?.ended(observation.kind === 'answer' && isSuccess(observation.answer.status));
     return this.#settle(held, decision);
   }

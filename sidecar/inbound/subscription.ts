@@ -69,6 +69,8 @@ export function createSubscription({ service, config, inbound, instance, broker 
         return taking;
       },
       isMade: () => taking?.isMade === true,
+      isEnded: () => taking?.isEnded === true,
+      end: async () => await taking?.end(),
     },
   });
   return {

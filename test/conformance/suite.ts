@@ -2,6 +2,7 @@ import { describe } from 'vitest';
 import type { Candidate } from './backend.ts';
 import { awaiting } from './concerns/awaiting.ts';
 import { broadcasting } from './concerns/broadcasting.ts';
+import { ending } from './concerns/ending.ts';
 import { callFeeds } from './concerns/call-feeds.ts';
 import { callbacks } from './concerns/callbacks.ts';
 import { bodies } from './concerns/bodies.ts';
@@ -40,6 +41,7 @@ export function describeBrokerContract(candidate: Candidate): void {
     deadLetters(candidate);
     callbacks(candidate);
     callFeeds(candidate);
+    ending(candidate);
     listing(candidate);
     overdue(candidate);
     losing(candidate);

@@ -1,3 +1,4 @@
+import type { SubscriptionStart } from '../../config/config.ts';
 import type { ConsumerConfig } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
 
@@ -26,3 +27,17 @@ export const subscriptionConfig: Partial<ConsumerConfig> = {
   max_ack_pending: 20_000,
   max_waiting: 512,
 };
+
+/** Where a subscription starts that is made now. */
+export function startOf(from: SubscriptionStart): Partial<ConsumerConfig> {
+  switch (from.kind) {
+    case 'new':
+      return { deliver_policy: 'new' };
+    case 'first':
+      return { deliver_policy: 'all' };
+    case 'ago':
+      return { deliver_policy: 'by_start_time', opt_start_time: new Date(Date.now() - from.ago).toISOString() };
+    default:
+      return from satisfies never;
+  }
+}

@@ -17,6 +17,7 @@ import type {
   DeadLetterQuery,
   OperatorLog,
 } from '../port.ts';
+import type { SubscriptionRegister } from '../subscriptions.ts';
 import { storeAction } from './action-log.ts';
 import type { Topology } from '../topology.ts';
 import { chart } from './chart.ts';
@@ -26,6 +27,7 @@ import { Directory } from './directory.ts';
 import { responseHeaders } from './envelope.ts';
 import { redeliver } from './redelivery.ts';
 import { dropDeadLetter } from './settlement.ts';
+import { JetStreamSubscriptionRegister } from './subscription-register.ts';
 import { withdraw } from './withdrawal.ts';
 
 /** Dead letters read to find those that match a filter which the subject does not carry. */
@@ -34,10 +36,12 @@ const LETTERS_READ = 100_000;
 export class JetStreamOperatorLog implements OperatorLog {
   readonly #context: Context;
   readonly #directory: Directory;
+  readonly subscriptions: SubscriptionRegister;
 
   constructor(context: Context) {
     this.#context = context;
     this.#directory = new Directory(context);
+    this.subscriptions = new JetStreamSubscriptionRegister(context, this.#directory);
   }
 
   async calls(query: CallQuery): Promise<CallListing[]> {

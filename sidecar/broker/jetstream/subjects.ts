@@ -149,6 +149,12 @@ export class Subjects {
     return `${service}_${subscription}`;
   }
 
+  /** The subscription whose consumer has this name; undefined for foreign consumers. */
+  readSubscriptionConsumer(name: string): SubscriptionName | undefined {
+    const [, service, subscription] = /^([a-z][a-z0-9-]*)_([A-Za-z0-9_-]+)$/.exec(name) ?? [];
+    return service === undefined || subscription === undefined ? undefined : { service, subscription };
+  }
+
   /** The id makes each subject its own, so that an event is stored once for as long as it is kept. */
   broadcast(publisher: string, topic: string, id: string): string {
     return `${this.ns}.evt.${publisher}.${topic}.${id}`;
@@ -167,6 +173,16 @@ export class Subjects {
 
   delivery({ service, subscription }: SubscriptionName, id: string, round: number): string {
     return `${this.ns}.dlv.${service}.${subscription}.${id}.${round}`;
+  }
+
+  /** Everything that is kept of a subscription's deliveries. */
+  deliveries({ service, subscription }: SubscriptionName): string {
+    return `${this.ns}.dlv.${service}.${subscription}.>`;
+  }
+
+  /** Where it is marked that its subscriber has ended a subscription. */
+  ended({ service, subscription }: SubscriptionName): string {
+    return `${this.ns}.dlv.${service}.${subscription}.ended`;
   }
 
   redelivery({ service, subscription }: SubscriptionName, id: string): string {

@@ -12,7 +12,7 @@ import {
 } from '../../model/codec.ts';
 import { topicTest } from '../../policy/topic.ts';
 import { BrokerUnavailable, type SubscribeOptions, type SubscriptionTaking } from '../port.ts';
-import { ACK_WAIT, subscriptionConfig } from './consumer.ts';
+import { ACK_WAIT, startOf, subscriptionConfig } from './consumer.ts';
 import type { Context } from './context.ts';
 import { readDelivery } from './delivery.ts';
 import { DeliveryLease, type DeliveryOwner } from './delivery-lease.ts';
@@ -25,6 +25,9 @@ import { isApiError, type StreamSpec } from './streams.ts';
 const EXTEND_EVERY = 1_500;
 /** Deliveries whose acknowledgement may be lost and that need not be made again. */
 const SETTLED_REMEMBERED = 20_000;
+/** How often an ended subscription looks whether it was resumed, ms. */
+const LOOK_FOR_RESUME = 1_000;
+const nothing = new Uint8Array(0);
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const UNREADABLE_AGAIN = 60_000;
 
@@ -62,6 +65,10 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   readonly #extension: NodeJS.Timeout;
   #resumed = false;
   #stopped = false;
+  /** Runs while the subscription is ended. */
+  #watch: NodeJS.Timeout | undefined;
+  /** That it is ended is stored. */
+  #isMarked = false;
   #ready = false;
   #made = false;
   #opening = 0;
@@ -123,12 +130,11 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
         await streams.ensure(streams.deliveries());
         for (const source of this.#sources) await this.#ensureConsumer(source);
         this.#made = true;
+        if (await this.#isMarkedEnded()) this.#halt();
         if (run !== this.#opening) return;
         this.#ready = true;
-        for (const { pull } of this.#sources) {
-          pull.renew();
-          if (this.#resumed) pull.resume();
-        }
+        for (const { pull } of this.#sources) pull.renew();
+        this.#pullOn();
         return;
       } catch (error) {
         if (run !== this.#opening || !connection.connected) return;
@@ -145,6 +151,7 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   /** Its start is decided once, when it is made; a later change of the topic is a change of the filter. */
   async #ensureConsumer({ spec, filter }: Source): Promise<void> {
     const { streams } = this.#context;
+    const { topic } = this.#options;
     await streams.ensure(spec);
     const manager = await streams.manager();
     const { consumers } = manager;
@@ -152,6 +159,7 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       consumers.add(spec.name, {
         ...subscriptionConfig,
         durable_name: this.#consumer,
+        description: topic,
         filter_subject: filter,
         ...start,
       });
@@ -163,7 +171,7 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       if (!isApiError(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
     }
     if (known === undefined) {
-      await add(isQueue ? everything : this.#start());
+      await add(isQueue ? everything : startOf(this.#options.from));
       return;
     }
     // In this order: what is stored between the two questions must not make a consumer look as if it was ahead.
@@ -175,22 +183,8 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       await consumers.delete(spec.name, this.#consumer);
       const next = Math.min(known.ack_floor.stream_seq, state.last_seq) + 1;
       await add(isQueue ? everything : { deliver_policy: 'by_start_sequence', opt_start_seq: next });
-    } else if (known.config.filter_subject !== filter) {
-      await consumers.update(spec.name, this.#consumer, { filter_subject: filter });
-    }
-  }
-
-  #start(): Partial<ConsumerConfig> {
-    const { from } = this.#options;
-    switch (from.kind) {
-      case 'new':
-        return { deliver_policy: 'new' };
-      case 'first':
-        return { deliver_policy: 'all' };
-      case 'ago':
-        return { deliver_policy: 'by_start_time', opt_start_time: new Date(Date.now() - from.ago).toISOString() };
-      default:
-        return from satisfies never;
+    } else if (known.config.filter_subject !== filter || known.config.description !== topic) {
+      await consumers.update(spec.name, this.#consumer, { description: topic, filter_subject: filter });
     }
   }
 
@@ -203,7 +197,50 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   resume(): void {
     if (this.#stopped) return;
     this.#resumed = true;
-    if (this.#ready) for (const { pull } of this.#sources) pull.resume();
+    this.#pullOn();
+  }
+
+  #pullOn(): void {
+    if (this.#ready && this.#resumed && !this.isEnded) for (const { pull } of this.#sources) pull.resume();
+  }
+
+  get isEnded(): boolean {
+    return this.#watch !== undefined;
+  }
+
+  async end(): Promise<void> {
+    this.#halt();
+    const { publisher, subjects, streams } = this.#context;
+    await publisher.publish({
+      subject: subjects.ended(this.#name),
+      payload: nothing,
+      patience: 'keep',
+      ensureStream: async () => void (await streams.ensure(streams.deliveries())),
+    });
+    this.#isMarked = true;
+  }
+
+  /** Asks for nothing more, and looks now and then whether somebody has taken the mark away. */
+  #halt(): void {
+    for (const { pull } of this.#sources) pull.pause();
+    this.#watch ??= setInterval(() => {
+      this.#lookForResume().catch((error: Error) => {
+        if (this.#context.connection.connected) this.#options.report(error);
+      });
+    }, LOOK_FOR_RESUME);
+  }
+
+  async #lookForResume(): Promise<void> {
+    if (!this.#isMarked || !this.#context.connection.connected || (await this.#isMarkedEnded())) return;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+    this.#pullOn();
+  }
+
+  async #isMarkedEnded(): Promise<boolean> {
+    const { lookup, subjects } = this.#context;
+    this.#isMarked = (await lookup.last(subjects.deliveryStream(), subjects.ended(this.#name))) !== undefined;
+    return this.#isMarked;
   }
 
   more(): void {
@@ -303,8 +340,14 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       ...(stored !== undefined && { stored }),
     });
     this.#inHand.set(keyOf(action), lease);
-    if (this.#resumed && !this.#stopped) this.#options.deliver(lease);
-    else lease.release().catch((error: Error) => this.#options.report(error));
+    // A request that was under way may still bring some, and bring back at once what is merely released.
+    if (this.isEnded) this.#own(lease.postpone(lease.progress, Date.now() + LOOK_FOR_RESUME));
+    else if (this.#resumed && !this.#stopped) this.#options.deliver(lease);
+    else this.#own(lease.release());
+  }
+
+  #own(work: Promise<void>): void {
+    work.catch((error: Error) => this.#options.report(error));
   }
 
   ended(lease: DeliveryLease, settled: boolean): void {
@@ -368,6 +411,7 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   close(): void {
     this.#stopped = true;
     clearInterval(this.#extension);
+    clearInterval(this.#watch);
     this.#stopOpening();
     for (const { pull } of this.#sources) pull.close();
   }

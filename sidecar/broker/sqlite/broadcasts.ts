@@ -11,6 +11,7 @@ import { decodeQueued } from '../../model/codec.ts';
 import type { Published, PublisherLog, SubscribeOptions, SubscriptionTaking } from '../port.ts';
 import { queueOf } from './call-table.ts';
 import { packBroadcast } from './packing.ts';
+import type { TakenCall } from './protocol.ts';
 import { SqliteTaking, type SqliteTakingOptions } from './taking.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -36,13 +37,18 @@ export class SqlitePublisherLog implements PublisherLog {
 
 /** Takes the deliveries of one subscription off the embedded log. */
 export class SqliteSubscription extends SqliteTaking implements SubscriptionTaking {
+  readonly #name: SubscriptionName;
+  readonly #asking: DatabaseThread;
   #isMade = false;
+  #isEnded = false;
 
   /** @param taker `service`: the one that subscribed */
   constructor({ service, ...taker }: Omit<SqliteTakingOptions, 'decode'>, options: SubscribeOptions) {
     const { name, topic, from } = options;
     const decode = decodeDelivery({ service, subscription: name }, () => options.target());
     super({ ...taker, service: queueOf(service, name), decode }, options);
+    this.#name = { service, subscription: name };
+    this.#asking = taker.thread;
     taker.thread.ask('subscribe', { service, name, topic, from }).then(
       () => (this.#isMade = true),
       (error: Error) => options.report(error),
@@ -51,6 +57,21 @@ export class SqliteSubscription extends SqliteTaking implements SubscriptionTaki
 
   get isMade(): boolean {
     return this.#isMade;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  async end(): Promise<void> {
+    this.#isEnded = true;
+    await this.#asking.ask('end', this.#name);
+  }
+
+  override deliver(calls: readonly TakenCall[]): void {
+    // Whoever resumed it did so at the broker.
+    if (calls.length > 0) this.#isEnded = false;
+    super.deliver(calls);
   }
 }
 

@@ -1,6 +1,6 @@
 import { chart } from './chart.ts';
 import type { Ledger } from './ledger.ts';
-import { letterOf, listCalls, tellCall } from './listing.ts';
+import { letterOf, listCalls, listSubscriptions, tellCall } from './listing.ts';
 import type { Membership } from './membership.ts';
 import type { Request } from './protocol.ts';
 import type { SizeLimit } from './size-limit.ts';
@@ -19,6 +19,12 @@ export function write(ledger: Ledger, size: SizeLimit | undefined, request: Requ
       return ledger.publish(request.args, now);
     case 'subscribe':
       return ledger.subscriptions.subscribe(request.args, now);
+    case 'end':
+      return ledger.subscriptions.end(request.args, now);
+    case 'resume':
+      return ledger.subscriptions.resume(request.args);
+    case 'removeSubscription':
+      return ledger.subscriptions.remove(request.args);
     case 'settle':
       return ledger.settle(request.args, now);
     case 'withdraw':
@@ -64,6 +70,8 @@ export function read(ledger: Ledger, members: Membership, request: Request, now:
       return ledger.bodies.chunk(request.args.id, request.args.n);
     case 'backlog':
       return ledger.backlog(request.args.service);
+    case 'subscriptions':
+      return listSubscriptions(ledger, request.args.service, now);
     case 'calls':
       return listCalls(ledger, request.args, now);
     case 'call':

@@ -1,7 +1,8 @@
 import { factsOf, isDeadLetter, type Outcome } from '../../model/call.ts';
 import { decodeAction, decodeResponse, type StoredDeadLetter } from '../../model/codec.ts';
 import type { CallListing, CallQuery, CallState, CallStory, DeadLetter } from '../port.ts';
-import type { CallRow } from './call-table.ts';
+import type { SubscriptionListing } from '../subscriptions.ts';
+import { queueOf, type CallRow } from './call-table.ts';
 import type { Ledger } from './ledger.ts';
 import { unpackProgress } from './packing.ts';
 
@@ -101,4 +102,18 @@ function storyOfFinished(event: Uint8Array): CallStory {
 function stateOf(outcome: Outcome): CallState {
   if (isDeadLetter(outcome)) return 'dead';
   return outcome === 'cancelled' ? 'cancelled' : 'answered';
+}
+
+/** The durable subscriptions, with what waits for each. */
+export function listSubscriptions(ledger: Ledger, service: string | undefined, now: number): SubscriptionListing[] {
+  return ledger.subscriptions.all(service).map(({ isEnded, ...subscription }): SubscriptionListing => {
+    const letters = ledger.letters.list({ service: subscription.service, limit: Number.MAX_SAFE_INTEGER }, now);
+    const own = letters.filter(({ action }) => action.delivery?.subscription === subscription.subscription);
+    return {
+      ...subscription,
+      state: isEnded ? 'ended' : 'active',
+      ...ledger.backlog(queueOf(subscription.service, subscription.subscription)),
+      deadLetters: own.length,
+    };
+  });
 }

@@ -1,14 +1,18 @@
 import type { CallListing, CallQuery, CallStory, DeadLetter, DeadLetterQuery, OperatorLog } from '../port.ts';
+import type { SubscriptionRegister } from '../subscriptions.ts';
 import type { Topology } from '../topology.ts';
+import { SqliteSubscriptionRegister } from './subscription-register.ts';
 import type { Withdrawn } from './protocol.ts';
 import type { DatabaseThread } from './thread.ts';
 
 /** What the command line and the page read and do, on the embedded log. */
 export class SqliteOperatorLog implements OperatorLog {
+  readonly subscriptions: SubscriptionRegister;
   readonly #thread: DatabaseThread;
 
   constructor(thread: DatabaseThread) {
     this.#thread = thread;
+    this.subscriptions = new SqliteSubscriptionRegister(thread);
   }
 
   async calls(query: CallQuery): Promise<CallListing[]> {

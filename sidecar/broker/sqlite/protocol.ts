@@ -1,3 +1,5 @@
+import type { SubscriptionName } from '../../model/broadcast.ts';
+import type { SubscriptionListing } from '../subscriptions.ts';
 import type { Outcome } from '../../model/call.ts';
 import type { RetentionConfig } from '../../config/config.ts';
 import type {
@@ -124,6 +126,10 @@ export interface Commands {
   publish: { args: PublishArgs; result: Published };
   subscribe: { args: SubscribeArgs; result: void };
   settle: { args: LeaseName & SettleArgs; result: void };
+  end: { args: SubscriptionName; result: void };
+  resume: { args: SubscriptionName; result: 'resumed' | 'active' | 'unknown' };
+  removeSubscription: { args: SubscriptionName; result: 'removed' | 'unknown' };
+  subscriptions: { args: { service?: string }; result: SubscriptionListing[] };
   /** `service`: a service, or the queue of a subscription. */
   backlog: { args: { service: string }; result: { waiting: number; oldest?: number } };
   calls: { args: CallQuery; result: CallListing[] };
@@ -198,8 +204,11 @@ export function effectOf(request: Request): Effect {
     case 'withdraw':
     case 'replay':
     case 'discard':
+    case 'resume':
+    case 'removeSubscription':
       return { write: 'durable', rings: true, kept: false };
     case 'subscribe':
+    case 'end':
     case 'settle':
     case 'finish':
     case 'postpone':
@@ -224,6 +233,7 @@ export function effectOf(request: Request): Effect {
     case 'find':
     case 'chunk':
     case 'backlog':
+    case 'subscriptions':
     case 'calls':
     case 'call':
     case 'deadLetters':

@@ -13,7 +13,8 @@
  * - `responses`: the one response event of a call, with the moment up to which it is kept.
  * - `dead_letters`: the letter, with the action event for its replay.
  * - `broadcasts`: an event for any number of subscribers, kept until `expires_at`, and while a delivery of it is open.
- * - `subscriptions`: `position` is the last event of which the subscription has, or needs, no delivery.
+ * - `subscriptions`: `position` is the last event of which the subscription has, or needs, no delivery. `ended_at`: since then
+ *   its subscriber wants no more.
  * - `deliveries`: a call that is the delivery of an event to a subscription has its event here instead of in `actions`. Its
  *   row in `calls` has `<service>/<subscription>` as its service, so that everything about leases is the same.
  * - `content_keys`: the call that a content stands for, stored or not. Its row goes when it is past the retention of keyed
@@ -165,6 +166,9 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (ns, id, instance, how)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX attachments_age ON attachments (at);
+  `,
+  `
+  ALTER TABLE subscriptions ADD COLUMN ended_at INTEGER;
   `,
 ];
 

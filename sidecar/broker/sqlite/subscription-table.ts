@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { SubscriptionName } from '../../model/broadcast.ts';
 import { deliveryId } from '../../model/call-id.ts';
 import { noDeadline } from '../../model/call.ts';
 import { topicTest } from '../../policy/topic.ts';
@@ -17,6 +18,7 @@ interface SubscriptionRow {
   readonly name: string;
   readonly topic: string;
   readonly position: number;
+  readonly ended_at: number | null;
 }
 
 /** How far this process has looked without finding anything that is wanted. */
@@ -64,7 +66,7 @@ export class SubscriptionTable {
   /** Whether `open` would do anything. Remembers how far it has looked. */
   hasMore(queue: string): boolean {
     const row = this.#byQueue(queue);
-    if (row === undefined) return false;
+    if (row === undefined || row.ended_at !== null) return false;
     const look = this.#lookOf(row, queue);
     if (look.found) return true;
     const next = this.#scan(row, look.upTo, 1);
@@ -82,6 +84,45 @@ export class SubscriptionTable {
     if (upTo > row.position) this.#sql.move.run(upTo, row.sub);
     // What is rolled back is looked at again: `upTo` only says what is not wanted.
     this.#looks.delete(queue);
+  }
+
+  /** Nothing of this queue is to be delivered now. */
+  isEnded(queue: string): boolean {
+    const row = this.#byQueue(queue);
+    return row !== undefined && row.ended_at !== null;
+  }
+
+  end({ service, subscription }: SubscriptionName, now: number): void {
+    this.#sql.setEnded.run(now, this.#ns, service, subscription);
+  }
+
+  resume({ service, subscription }: SubscriptionName): 'resumed' | 'active' | 'unknown' {
+    const row = this.#byName(service, subscription);
+    if (row === undefined) return 'unknown';
+    if (row.ended_at === null) return 'active';
+    this.#sql.setEnded.run(null, this.#ns, service, subscription);
+    return 'resumed';
+  }
+
+  /** Forgets the subscription and its open deliveries. */
+  remove({ service, subscription }: SubscriptionName): 'removed' | 'unknown' {
+    const row = this.#byName(service, subscription);
+    if (row === undefined) return 'unknown';
+    const queue = queueOf(service, subscription);
+    for (const forget of ['forgetDeliveries', 'forgetActions', 'forgetProgress', 'forgetCalls'] as const) {
+      this.#sql[forget].run(this.#ns, queue);
+    }
+    this.#sql.remove.run(row.sub);
+    this.#looks.delete(queue);
+    return 'removed';
+  }
+
+  /** All of them, or those of one service. */
+  all(service?: string): { service: string; subscription: string; topic: string; isEnded: boolean }[] {
+    const rows = this.#sql.all.all(this.#ns, service ?? null, service ?? null) as unknown as SubscriptionRow[];
+    return rows.map((row) => {
+      return { service: row.service, subscription: row.name, topic: row.topic, isEnded: row.ended_at !== null };
+    });
   }
 
   /** Events that are wanted and for which no delivery is open yet. */
@@ -146,7 +187,16 @@ export class SubscriptionTable {
 const nothing = new Uint8Array(0);
 
 const statements = {
-  byName: 'SELECT sub, service, name, topic, position FROM subscriptions WHERE ns = ? AND service = ? AND name = ?',
+  byName:
+    'SELECT sub, service, name, topic, position, ended_at FROM subscriptions WHERE ns = ? AND service = ? AND name = ?',
+  all: `SELECT sub, service, name, topic, position, ended_at FROM subscriptions
+    WHERE ns = ? AND (? IS NULL OR service = ?) ORDER BY service, name`,
+  setEnded: 'UPDATE subscriptions SET ended_at = ? WHERE ns = ? AND service = ? AND name = ?',
+  remove: 'DELETE FROM subscriptions WHERE sub = ?',
+  forgetDeliveries: 'DELETE FROM deliveries WHERE seq IN (SELECT seq FROM calls WHERE ns = ? AND service = ?)',
+  forgetActions: 'DELETE FROM actions WHERE seq IN (SELECT seq FROM calls WHERE ns = ? AND service = ?)',
+  forgetProgress: 'DELETE FROM progress WHERE seq IN (SELECT seq FROM calls WHERE ns = ? AND service = ?)',
+  forgetCalls: 'DELETE FROM calls WHERE ns = ? AND service = ?',
   add: 'INSERT INTO subscriptions (ns, service, name, topic, position, made_at) VALUES (?, ?, ?, ?, ?, ?)',
   setTopic: 'UPDATE subscriptions SET topic = ? WHERE sub = ?',
   move: 'UPDATE subscriptions SET position = ? WHERE sub = ?',

@@ -41,7 +41,13 @@ export class Takers {
   }
 
   #hasReady(service: string, now: number): boolean {
+    if (this.#isEnded(service)) return false;
     return this.#calls.hasReady(service, now) || (service.includes('/') && this.#subscriptions.hasMore(service));
+  }
+
+  /** A subscription that its subscriber has ended. */
+  #isEnded(queue: string): boolean {
+    return queue.includes('/') && this.#subscriptions.isEnded(queue);
   }
 
   /** Leases what is wanted; within a transaction. Counts only when `given` is told of it. */
@@ -49,7 +55,7 @@ export class Takers {
     const taken = new Map<number, TakenCall[]>();
     for (const number of numbers) {
       const taker = this.#takers.get(number);
-      if (taker === undefined) continue;
+      if (taker === undefined || this.#isEnded(taker.service)) continue;
       const { service, credit } = taker;
       const calls = this.#calls.take(service, owner, credit, now);
       if (calls.length < credit && service.includes('/')) {
@@ -74,7 +80,7 @@ export class Takers {
     this.#timer = undefined;
     let next = Infinity;
     for (const { service, credit } of this.#takers.values()) {
-      if (credit > 0) next = Math.min(next, this.#calls.nextDue(service) ?? Infinity);
+      if (credit > 0 && !this.#isEnded(service)) next = Math.min(next, this.#calls.nextDue(service) ?? Infinity);
     }
     // What is due further ahead is found by a later look.
     if (next - now < 60_000) this.#timer = setTimeout(this.#onDue, Math.max(1, next - now));

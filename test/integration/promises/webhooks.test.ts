@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.ts';
+import { runHoldline } from '../../support/command-line.ts';
 import { request } from '../../support/http-client.ts';
 import { startNatsServer } from '../../support/nats-server.ts';
 import { startSidecar, type SidecarProcess } from '../../support/sidecar-process.ts';
@@ -53,6 +54,30 @@ test('deliveries with a secret are signed, with each one of a list; every attemp
   }
   expect(new Set(tries.map((each) => each.header('webhook-id'))).size).toBe(1);
   expect(sidecar.logs).not.toContain('the old one');
+});
+
+test('410 ends a subscription until it is resumed, and nothing is lost', async () => {
+  await using server = await startNatsServer();
+  await using orders = await publisher(server.url);
+  await using mail = await startUpstream({ status: 204 });
+  mail.next({ status: 410 });
+  const subscribe = [{ name: 'mail', topic: 'order.*', to: 'POST /hook', url: mail.url, retry }];
+  await using sidecar = await startSidecar({ service: 'mail', broker: server.url, subscribe });
+  const command = async (...words: string[]) =>
+    runHoldline(['subscriptions', ...words, '--broker', server.url, '--json']);
+  await publish(orders, 'first');
+  const listed = async () => (JSON.parse((await command('list')).stdout) as { subscriptions: unknown[] }).subscriptions;
+  await expect.poll(listed, { timeout: 20_000 }).toMatchObject([{ service: 'mail', name: 'mail', state: 'ended' }]);
+  await publish(orders, 'second');
+  expect((await request(`${sidecar.adminUrl}/ready`)).text).toContain('answered 410');
+  expect(mail.requests).toHaveLength(1);
+  expect((await command('resume', 'mail')).exitCode).toBe(0);
+  const came = await mail.received(3, 20_000);
+  expect(new Set(came.slice(1).map(({ body }) => body.toString()))).toEqual(new Set(['first', 'second']));
+  // It was told that nobody is there, which is no attempt.
+  expect(came.map((each) => each.header('holdline-attempt'))).toEqual(['1', '1', '1']);
+  expect((await command('remove', 'mail')).exitCode).toBe(1);
+  expect((await command('resume', 'nobody')).exitCode).toBe(1);
 });
 
 describe('an outside endpoint', () => {

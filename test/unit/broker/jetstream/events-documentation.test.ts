@@ -261,6 +261,7 @@ describe('names', () => {
         subjects.progress(callee, id, 7),
         subjects.dead(callee, caller, id),
         subjects.control(callee),
+        subjects.ended({ service: '<service>', subscription: '<subscription>' }),
         subjects.broadcast('<publisher>', '<topic>', id),
         subjects.delivery(subscription, id, 7),
         subjects.redelivery(subscription, id),
