@@ -9,6 +9,7 @@ export interface Answer {
 
 const blank = Buffer.from('\r\n\r\n');
 const lastChunk = Buffer.from('\r\n0\r\n\r\n');
+const nothing = Buffer.alloc(0);
 
 /**
  * Finds the ends of answers in the bytes of one connection on which one request is outstanding at a time.
@@ -19,6 +20,8 @@ const lastChunk = Buffer.from('\r\n0\r\n\r\n');
 export class AnswerReader {
   #pending: Buffer[] = [];
   #bytes = 0;
+  /** The last bytes of a chunked answer, as many as its end has. */
+  #tail: Buffer = nothing;
   #needed = 0;
   #answer: Answer | undefined;
   #chunked = false;
@@ -28,23 +31,22 @@ export class AnswerReader {
    * @throws Error when bytes come that belong to no answer that was asked for, or the framing is unknown
    */
   read(bytes: Buffer): Answer | undefined {
-    this.#pending.push(bytes);
     this.#bytes += bytes.length;
-    if (this.#answer === undefined) this.#readHead();
+    if (this.#answer === undefined) this.#readHead(bytes);
+    else this.#keepTail(bytes);
     if (this.#answer === undefined) return undefined;
     if (this.#chunked) {
-      // The last chunk may be cut anywhere, so the bytes are looked at as one.
-      if (!this.#joined().subarray(-lastChunk.length).equals(lastChunk)) return undefined;
+      if (!this.#tail.equals(lastChunk)) return undefined;
     } else if (this.#bytes < this.#needed) return undefined;
     else if (this.#bytes > this.#needed) throw new Error(`${this.#bytes - this.#needed} bytes after an answer`);
     const answer = this.#answer;
-    this.#pending = [];
     this.#bytes = 0;
     this.#answer = undefined;
     return answer;
   }
 
-  #readHead(): void {
+  #readHead(bytes: Buffer): void {
+    this.#pending.push(bytes);
     const all = this.#joined();
     const end = all.indexOf(blank);
     if (end < 0) return;
@@ -54,6 +56,16 @@ export class AnswerReader {
     if (length === undefined && !this.#chunked) throw new Error(`an answer without framing: ${head}`);
     this.#needed = end + blank.length + Number(length ?? 0);
     this.#answer = { status: Number(head.slice(9, 12)), closes: /\r\nconnection: *close/i.test(head), head };
+    this.#pending = [];
+    this.#tail = nothing;
+    this.#keepTail(all);
+  }
+
+  /** The last chunk may be cut anywhere; what came before it is not kept, since a body may have megabytes. */
+  #keepTail(bytes: Buffer): void {
+    if (!this.#chunked) return;
+    const last = bytes.subarray(-lastChunk.length);
+    this.#tail = Buffer.concat([this.#tail, last]).subarray(-lastChunk.length);
   }
 
   #joined(): Buffer {

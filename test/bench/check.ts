@@ -33,12 +33,14 @@ async function answers(subject: Subject, base: string): Promise<void> {
   const first = await request(base + subject.path, call);
   assert.equal(first.status, subject.status, first.text);
   if (subject.status === 200) assert.equal(first.text, body, 'the body is another one');
-  const id = first.header('Holdline-Call-Id');
-  assert.equal(id !== undefined, subject.durable, `Holdline-Call-Id is ${id}`);
-  if (id !== undefined) {
+  const { stored: by } = subject;
+  const id = by && first.header(by.idHeader);
+  if (by === undefined) assert.equal(first.header('Holdline-Call-Id'), undefined, 'it is a durable call');
+  else {
+    assert.ok(id, `there is no ${by.idHeader}`);
     const stored = await eventually(
       async () => {
-        const answer = await request(`${base}/.holdline/calls/${id}`, { headers: { Host: 'payments' } });
+        const answer = await request(base + by.answerAt.replace('{id}', id), { headers: { Host: 'payments' } });
         assert.equal(answer.status, 200, answer.text);
         return answer;
       },
@@ -48,6 +50,6 @@ async function answers(subject: Subject, base: string): Promise<void> {
   }
   if (subject.keyed) {
     const again = await request(base + subject.path, call);
-    assert.equal(again.header('Holdline-Call-Id'), id, 'the same key is another call');
+    assert.equal(by && again.header(by.idHeader), id, 'the same key is another call');
   }
 }

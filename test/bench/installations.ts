@@ -8,6 +8,7 @@ import { type SidecarProcess, startSidecar } from '../support/sidecar-process.ts
 import { createTempDir } from '../support/temp-dir.ts';
 import { request } from '../support/http-client.ts';
 import { eventually } from '../support/eventually.ts';
+import { installRestate, startRestate } from './restate.ts';
 import type { Part } from './meter.ts';
 import { type Installation, routes } from './subjects.ts';
 
@@ -47,13 +48,13 @@ export async function startListening(
 
 /**
  * Starts everything that an installation consists of, in the session of this process; `stack` ends it.
- * @returns undefined where a program that it needs is not on this machine
+ * @returns the reason where a program that it needs cannot be had on this machine
  */
 export async function install(
   what: Installation,
   stack: AsyncDisposableStack,
   options: InstallOptions,
-): Promise<Installed | undefined> {
+): Promise<Installed | string> {
   switch (what) {
     case 'direct':
       return { port: Number(new URL(options.url).port), parts: [] };
@@ -87,15 +88,26 @@ export async function install(
       const folder = stack.use(await createTempDir('bench-sqlite'));
       return sidecars(stack, `sqlite:${folder.join('holdline.db')}`, options);
     }
+    case 'restate': {
+      const packages = await installRestate();
+      if ('problem' in packages) return packages.problem;
+      const handler = await startListening(stack, 'handler', 'restate-process.ts', packages.folder, options.url);
+      return startRestate(stack, packages.folder, handler);
+    }
   }
 }
 
-/** @param more configuration of both */
-async function sidecars(
+/**
+ * A sidecar of the caller and one of the callee, on a broker that runs.
+ * @param more configuration of both
+ * @param outbound the routes of the caller
+ */
+export async function sidecars(
   stack: AsyncDisposableStack,
   broker: string,
   options: InstallOptions,
   more: object = {},
+  outbound: readonly object[] = routes,
 ): Promise<Installed> {
   const env = options.profiles && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profiles}` };
   const start = async (config: Parameters<typeof startSidecar>[0]): Promise<SidecarProcess> => {
@@ -108,7 +120,7 @@ async function sidecars(
   const port = await freePort();
   const ports = { [`127.0.0.1:${port}`]: 'payments' };
   const hosts = { payments: options.url };
-  const orders = await start({ service: 'orders', outbound: { ports, hosts, routes } });
+  const orders = await start({ service: 'orders', outbound: { ports, hosts, routes: outbound } });
   return {
     port,
     parts: [
@@ -118,10 +130,10 @@ async function sidecars(
   };
 }
 
-async function nginx(stack: AsyncDisposableStack, options: InstallOptions): Promise<Installed | undefined> {
+async function nginx(stack: AsyncDisposableStack, options: InstallOptions): Promise<Installed | string> {
   const places = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
   const command = places.map((place) => join(place, 'nginx')).find((file) => existsSync(file));
-  if (command === undefined) return undefined;
+  if (command === undefined) return 'nginx is not installed';
   const hop = async (name: string, target: string): Promise<Installed> => {
     const folder = stack.use(await createTempDir('bench-nginx'));
     const port = await freePort();

@@ -16,6 +16,8 @@ export interface Load {
   readonly connections: number;
   readonly warmUpMs: number;
   readonly measureMs: number;
+  /** No more requests than this, even where there is time left. Default: as many as the time allows. */
+  readonly calls?: number;
 }
 
 /** What came of it. */
@@ -62,7 +64,9 @@ export async function generate(load: Load): Promise<Measured> {
   const begin = performance.now();
   const from = begin + load.warmUpMs;
   const until = from + load.measureMs;
+  const most = load.calls ?? Number.POSITIVE_INFINITY;
   let total = 0;
+  let started = 0;
   let failed = 0;
   let failure: string | undefined;
   const fail = (what: string) => {
@@ -83,6 +87,7 @@ export async function generate(load: Load): Promise<Measured> {
     const send = (socket: Socket) => {
       // The answer to the request before is there, so its bytes are out of the buffer.
       if (keyAt >= 0) bytes.write(randomBytes(keyBytes).toString('hex'), keyAt, 'latin1');
+      started++;
       sent = performance.now();
       socket.write(bytes);
     };
@@ -96,7 +101,7 @@ export async function generate(load: Load): Promise<Measured> {
       if (answer.status !== load.status) fail(answer.head);
       else if (now >= from && now < until) latencies.push(now - sent);
       if (answer.closes) fail(`the connection is closed after:\n${answer.head}`);
-      if (now >= until || answer.closes) finish(socket);
+      if (now >= until || started >= most || answer.closes) finish(socket);
       else send(socket);
     });
     socket.on('error', (error) => fail(String(error)));
@@ -106,12 +111,13 @@ export async function generate(load: Load): Promise<Measured> {
     });
     return promise;
   };
-  await Promise.all(Array.from({ length: load.connections }, converse));
+  await Promise.all(Array.from({ length: Math.min(load.connections, most) }, converse));
+  const measuredMs = Math.min(performance.now() - from, load.measureMs);
   latencies.sort((a, b) => a - b);
   return {
     calls: latencies.length,
     total,
-    perSecond: (latencies.length * 1000) / load.measureMs,
+    perSecond: (latencies.length * 1000) / measuredMs,
     p50: percentile(latencies, 0.5),
     p99: percentile(latencies, 0.99),
     failed,

@@ -9,7 +9,7 @@ import { type Bench, type Measurement, measure } from './measurement.ts';
 import { type Options, readOptions, usage } from './options.ts';
 import { comparison, describe } from './report.ts';
 import { regressions, type Results, summarise } from './results.ts';
-import type { Installation, Subject } from './subjects.ts';
+import { connectionsOf, type Installation, type Subject } from './subjects.ts';
 
 /**
  * Measures what the options say. Everything runs at once and rests while it is not its turn, and everything is a child
@@ -29,13 +29,17 @@ async function run(options: Options): Promise<Results> {
   const measurements: Measurement[] = [];
   // Before the first round, so that it is not the one in which everything was still being compiled.
   const [few = 32] = options.connections.filter((count) => count >= 16);
-  for (const [subject, installed] of there) await measure(bench, subject, installed, few, 0);
+  for (const [subject, installed] of there) {
+    await measure(bench, subject, installed, Math.min(few, subject.mostConnections), 0);
+  }
   progress('warmed up');
+  const counts = [...new Set(there.flatMap(([subject]) => connectionsOf(subject, options.connections)))];
   for (let round = 1; round <= options.rounds; round++) {
     // Back and forth, so that no subject always comes right after the same other one.
     const order = round % 2 === 1 ? there : there.toReversed();
-    for (const connections of options.connections) {
+    for (const connections of counts.toSorted((a, b) => a - b)) {
       for (const [subject, installed] of order) {
+        if (!connectionsOf(subject, options.connections).includes(connections)) continue;
         const measurement = await measure(bench, subject, installed, connections, round);
         measurements.push(measurement);
         progress(`round ${round}, ${connections} connections, ${subject.name}: ${measurement.perSecond.toFixed(0)}/s`);
@@ -68,16 +72,14 @@ async function ready(
   stack: AsyncDisposableStack,
   callee: Installed,
 ): Promise<readonly (readonly [Subject, Installed])[]> {
-  const started = new Map<Installation, Installed | undefined>();
+  const started = new Map<Installation, Installed | string>();
   const there: (readonly [Subject, Installed])[] = [];
   for (const subject of options.subjects) {
-    if (!started.has(subject.on)) {
-      const url = `http://127.0.0.1:${callee.port}`;
-      started.set(subject.on, await install(subject.on, stack, { url, profiles: options.profile }));
-    }
-    const installed = started.get(subject.on);
-    if (installed === undefined) {
-      progress(`${subject.name} is left out: its program is not installed`);
+    const url = `http://127.0.0.1:${callee.port}`;
+    const installed = started.get(subject.on) ?? (await install(subject.on, stack, { url, profiles: options.profile }));
+    started.set(subject.on, installed);
+    if (typeof installed === 'string') {
+      progress(`${subject.name} is left out: ${installed}`);
       continue;
     }
     await check(subject, installed.port);

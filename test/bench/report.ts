@@ -1,7 +1,7 @@
-import type { Result, Results } from './results.ts';
+import { againstRestate, type Result, type Results } from './results.ts';
 
 /** A table in Markdown; every column but the first is right-aligned. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) => Math.max(...[head, ...rows].map((row) => (row[column] ?? '').length), 3));
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`;
@@ -16,18 +16,44 @@ export function figure(value: number): string {
 }
 
 /** What was measured, as Markdown: ratios and latencies, then what each process took. */
-export function describe({ results, machine, seconds, rounds }: Results): string {
+export function describe({ results, measurements, machine, seconds, rounds }: Results): string {
   const counts = [...new Set(results.map(({ connections }) => connections))];
   const sections = counts.map((count) => {
     const rows = results.filter(({ connections }) => connections === count);
     return `Connections: ${count}\n\n${speeds(rows)}`;
   });
+  const rivals = againstRestate(measurements);
   return [
-    `${machine.cpus} × ${machine.model}, ${machine.system}, Node ${machine.node}; ` +
-      `medians of ${rounds} alternating rounds of ${seconds} s each.`,
+    `${describeMachine(machine)}; medians of ${rounds} alternating rounds of ${seconds} s each.`,
     ...sections,
-    `CPU seconds for 1,000 calls, and memory in MB, of each process\n\n${processes(results)}`,
+    ...(rivals.length > 0 ? [`Against Restate\n\n${rivalry(rivals)}`] : []),
+    ...alike(results).map(
+      (group) => `CPU seconds for 1,000 calls, and memory in MB, of each process\n\n${processes(group)}`,
+    ),
   ].join('\n\n');
+}
+
+/** What it was measured on, in a line. */
+export function describeMachine({ cpus, model, system, node }: Results['machine']): string {
+  return `${cpus} × ${model}, ${system}, Node ${node}`;
+}
+
+/** Subjects that were measured at the same numbers of connections go into one table, so that none has empty columns. */
+function alike(results: readonly Result[]): readonly (readonly Result[])[] {
+  const countsOf = (name: string) =>
+    results.flatMap((each) => (each.subject === name ? [each.connections] : [])).join();
+  return [...Map.groupBy(results, ({ subject }) => countsOf(subject)).values()];
+}
+
+function rivalry(rivals: ReturnType<typeof againstRestate>): string {
+  return table(
+    ['subject, connections', 'calls/s to those of Restate', 'p50 to that of Restate'],
+    rivals.map(({ subject, connections, perSecond, p50 }) => [
+      `${subject}, ${connections}`,
+      figure(perSecond),
+      figure(p50),
+    ]),
+  );
 }
 
 function speeds(rows: readonly Result[]): string {

@@ -1,6 +1,6 @@
 import type { Measurement, PartUsage } from './measurement.ts';
 import { median } from './statistics.ts';
-import type { Subject } from './subjects.ts';
+import { restateRivals, type Subject } from './subjects.ts';
 
 /** Medians over the rounds of one subject at one number of connections. */
 export interface Result {
@@ -71,6 +71,29 @@ export function summarise(subjects: readonly Subject[], measurements: readonly M
       ];
     });
   });
+}
+
+/** How Holdline did in the same rounds as Restate: medians of ratios, 2 of `perSecond` being twice as many calls. */
+export function againstRestate(
+  measurements: readonly Measurement[],
+): readonly { subject: string; connections: number; perSecond: number; p50: number }[] {
+  const theirs = measurements.filter(({ subject }) => subject === 'restate');
+  const counts = [...new Set(theirs.map(({ connections }) => connections))];
+  return counts.flatMap((connections) =>
+    restateRivals.flatMap((name) => {
+      const pairs = theirs.flatMap((their) => {
+        const own = measurements.find(
+          (each) => each.subject === name && each.connections === connections && each.round === their.round,
+        );
+        return own && their.connections === connections ? [{ own, their }] : [];
+      });
+      if (pairs.length === 0) return [];
+      const perSecond = median(pairs.map(({ own, their }) => own.perSecond / their.perSecond));
+      return [
+        { subject: name, connections, perSecond, p50: median(pairs.map(({ own, their }) => own.p50 / their.p50)) },
+      ];
+    }),
+  );
 }
 
 /** The smallest ratio of throughput against two proxy hops that the quick check lets pass, by subject. */

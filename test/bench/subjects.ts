@@ -1,5 +1,21 @@
 /** What has to run for a subject. */
-export type Installation = 'direct' | 'proxy-1' | 'proxy-2' | 'nginx-2' | 'jetstream' | 'jetstream-traced' | 'sqlite';
+export type Installation =
+  | 'direct'
+  | 'proxy-1'
+  | 'proxy-2'
+  | 'nginx-2'
+  | 'jetstream'
+  | 'jetstream-traced'
+  | 'sqlite'
+  | 'restate';
+
+/** How to see that a call was stored on its way. */
+export interface Stored {
+  /** The header of the answer that names the call. */
+  readonly idHeader: string;
+  /** Where its answer can be had again; the call's id goes in the place of `{id}`. */
+  readonly answerAt: string;
+}
 
 /** One way for a call to reach the callee. */
 export interface Subject {
@@ -10,19 +26,46 @@ export interface Subject {
   readonly bodyBytes: number;
   readonly keyed: boolean;
   readonly status: 200 | 202;
-  /** Whether the call has to be stored on its way, which its answer shows. */
-  readonly durable: boolean;
+  /** Where the call has to be stored on its way; undefined where nothing stores it. */
+  readonly stored: Stored | undefined;
+  /** At more connections than this it is not measured. */
+  readonly mostConnections: number;
   /** The subject that its ratios are taken against: two proxy hops with bodies of the same size, if it is not named. */
   readonly against: string;
 }
 
 const small = 200;
 const large = 64 * 1024;
+const huge = 8 * 1024 * 1024;
+/** So many bodies of 8 MB each way at once are enough to keep two cores busy. */
+const mostHuge = 4;
+
+const inHoldline: Stored = { idHeader: 'Holdline-Call-Id', answerAt: '/.holdline/calls/{id}' };
+const inRestate: Stored = { idHeader: 'x-restate-id', answerAt: '/restate/invocation/{id}/output' };
+const storedBy: Partial<Record<Installation, Stored>> = {
+  jetstream: inHoldline,
+  'jetstream-traced': inHoldline,
+  sqlite: inHoldline,
+  restate: inRestate,
+};
+/** What a call is compared with, by the size of its body. */
+const proxied: Readonly<Record<number, string>> = { [small]: 'proxy-2', [large]: 'proxy-2-64k', [huge]: 'proxy-2-8m' };
 
 function subject(name: string, is: string, on: Installation, more: Partial<Subject> = {}): Subject {
-  const against = more.bodyBytes === large ? 'proxy-2-64k' : 'proxy-2';
-  const durable = on === 'jetstream' || on === 'jetstream-traced' || on === 'sqlite';
-  return { name, is, on, path: '/plain', bodyBytes: small, keyed: false, status: 200, durable, against, ...more };
+  const bodyBytes = more.bodyBytes ?? small;
+  return {
+    name,
+    is,
+    on,
+    path: '/plain',
+    bodyBytes,
+    keyed: false,
+    status: 200,
+    stored: storedBy[on],
+    mostConnections: bodyBytes === huge ? mostHuge : Number.POSITIVE_INFINITY,
+    against: proxied[bodyBytes] ?? 'proxy-2',
+    ...more,
+  };
 }
 
 /** All of them, in the order in which they are measured and shown. */
@@ -31,8 +74,9 @@ export const subjects: readonly Subject[] = [
   subject('proxy-1', 'one http-proxy-3 hop', 'proxy-1'),
   subject('proxy-2', 'two http-proxy-3 hops', 'proxy-2'),
   subject('proxy-2-64k', 'two http-proxy-3 hops, 64 KB bodies', 'proxy-2', { bodyBytes: large }),
+  subject('proxy-2-8m', 'two http-proxy-3 hops, 8 MB bodies', 'proxy-2', { bodyBytes: huge }),
   subject('nginx-2', 'two nginx hops', 'nginx-2'),
-  subject('passthrough', 'Holdline, passed through', 'jetstream', { path: '/passthrough', durable: false }),
+  subject('passthrough', 'Holdline, passed through', 'jetstream', { path: '/passthrough', stored: undefined }),
   subject('idempotent', 'Holdline, JetStream, idempotent POST', 'jetstream', { path: '/idempotent' }),
   subject('guarded', 'Holdline, JetStream, POST that is made at most once', 'jetstream', { path: '/guarded' }),
   subject('keyed', 'Holdline, JetStream, a fresh Idempotency-Key each', 'jetstream', {
@@ -44,12 +88,31 @@ export const subjects: readonly Subject[] = [
     path: '/idempotent',
     bodyBytes: large,
   }),
+  subject('body-8m', 'Holdline, JetStream, idempotent POST, 8 MB bodies', 'jetstream', {
+    path: '/idempotent',
+    bodyBytes: huge,
+  }),
   subject('traced', 'Holdline, JetStream, idempotent POST, every call traced', 'jetstream-traced', {
     path: '/idempotent',
     against: 'idempotent',
   }),
   subject('sqlite', 'Holdline, SQLite, idempotent POST', 'sqlite', { path: '/idempotent' }),
+  subject('restate', 'Restate, a handler that makes the call, a fresh Idempotency-Key each', 'restate', {
+    path: '/bench/call',
+    keyed: true,
+  }),
 ];
+
+/** The subjects that are also shown against Restate: its kind of call, and the same without a key. */
+export const restateRivals = ['keyed', 'idempotent'] as const;
+
+/**
+ * At how many connections a subject is measured: what was asked for, but no more than it can take.
+ * @param connections not sorted, may repeat
+ */
+export function connectionsOf({ mostConnections }: Subject, connections: readonly number[]): readonly number[] {
+  return [...new Set(connections.map((count) => Math.min(count, mostConnections)))].toSorted((a, b) => a - b);
+}
 
 /** The routes of the calling sidecar that the paths stand for; everything else is the shipped default. */
 export const routes = [

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Measurement } from '../../bench/measurement.ts';
 import { comparison } from '../../bench/report.ts';
-import { regressions, type Results, summarise } from '../../bench/results.ts';
+import { againstRestate, regressions, type Results, summarise } from '../../bench/results.ts';
 import { median, percentile } from '../../bench/statistics.ts';
-import { choose } from '../../bench/subjects.ts';
+import { choose, connectionsOf } from '../../bench/subjects.ts';
 
 function measured(subject: string, round: number, perSecond: number, connections = 32): Measurement {
   const parts = [{ name: 'callee', cpuPer1000: perSecond / 1000, memoryMB: 10 }];
@@ -33,6 +33,16 @@ describe('the subjects of a run', () => {
       'proxy-2-64k',
       'idempotent',
       'body-64k',
+    ]);
+  });
+
+  it('are measured at no more connections than they can take', () => {
+    const [small, large] = choose(['body-8m', 'idempotent'])
+      .filter(({ against, name }) => against !== name)
+      .map((each) => connectionsOf(each, [128, 1, 32]));
+    expect([small, large]).toEqual([
+      [1, 32, 128],
+      [1, 4],
     ]);
   });
 
@@ -71,6 +81,30 @@ describe('ratios', () => {
       ['proxy-2', 32, 1],
       ['idempotent', 32, 0.3],
     ]);
+  });
+});
+
+describe('the comparison with Restate', () => {
+  it('is made round by round, at the same number of connections', () => {
+    const measurements = [
+      measured('restate', 1, 100),
+      measured('keyed', 1, 400),
+      measured('restate', 2, 50),
+      measured('keyed', 2, 300),
+      measured('restate', 3, 100),
+      measured('keyed', 3, 500),
+      measured('restate', 1, 10, 1),
+      measured('idempotent', 1, 40, 1),
+      measured('idempotent', 2, 40, 1),
+    ];
+    expect(againstRestate(measurements)).toEqual([
+      { subject: 'keyed', connections: 32, perSecond: 5, p50: 0.2 },
+      { subject: 'idempotent', connections: 1, perSecond: 4, p50: 0.25 },
+    ]);
+  });
+
+  it('is left out where Restate was not measured', () => {
+    expect(againstRestate([measured('keyed', 1, 400)])).toEqual([]);
   });
 });
 
