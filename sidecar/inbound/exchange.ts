@@ -2,6 +2,7 @@ import { Agent, request, type ClientRequest, type IncomingMessage, type RequestO
 import { BrokerUnavailable, type BodyPlace, type BodyStore } from '../broker/port.ts';
 import { arrivingBody, BodyTooLarge, pour } from '../http/body.ts';
 import { endToEndAnswer, fieldValue } from '../http/headers.ts';
+import { isSentAsIs, provisionalMethod, setMethod } from '../http/method.ts';
 import type { ActionEvent, Answer, BodyRef } from '../model/call.ts';
 import { asksForRetry, type Observation } from '../policy/evidence.ts';
 import type { Connection, Connections } from './connections.ts';
@@ -259,9 +260,6 @@ export class Exchange {
   }
 }
 
-/** Methods to which Node's client adds no framing of its own where there is no body. */
-const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
-
 function outgoingRequest(
   action: ActionEvent,
   headers: string[],
@@ -269,19 +267,10 @@ function outgoingRequest(
 ): ClientRequest {
   const { method } = action;
   const path = action.target === '*' ? '*' : target.prefix + action.target;
-  if (action.hasBody || BODILESS.has(method)) return handOver.request(connection, { method, path, headers });
-  // A list of headers would get a `Transfer-Encoding` that the caller did not send; only this way can it be refused.
-  const outgoing = handOver.request(connection, { method, path });
-  // The socket is its own from here on: should a field be refused below, its end must find a listener.
+  if (isSentAsIs(method, action.hasBody)) return handOver.request(connection, { method, path, headers });
+  const outgoing = handOver.request(connection, { method: provisionalMethod, path, headers });
+  // The socket is its own from here on: should the method be refused, its end must find a listener.
   outgoing.on('error', () => {});
-  const grouped = new Map<string, { name: string; values: string[] }>();
-  for (const [name, value] of fields(headers)) {
-    const group = grouped.get(name.toLowerCase());
-    if (group === undefined) grouped.set(name.toLowerCase(), { name, values: [value] });
-    else group.values.push(value);
-  }
-  for (const { name, values } of grouped.values()) outgoing.setHeader(name, values);
-  outgoing.removeHeader('Transfer-Encoding');
-  outgoing.removeHeader('Content-Length');
+  setMethod(outgoing, method);
   return outgoing;
 }

@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/config.ts';
 import { malformed, type Reply } from '../http/answer.ts';
+import { isRequestLine, isUnknownMethod, RereadConnection, unreadRequest, type ParserError } from './unknown-method.ts';
 
 /** Room for cookies and tokens; past this a head is answered 431, bytes. */
 const maxHeaderSize = 64 * 1024;
@@ -18,6 +19,8 @@ export interface ListenerHandlers {
   upgrades(req: IncomingMessage): boolean;
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   connect(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Whether everything that was asked on this socket has been answered; undefined where nothing was asked yet. */
+  isAnswered(socket: Duplex): boolean | undefined;
   /** What arrived on this socket is no HTTP; called once. */
   failed(socket: Duplex, reply: Reply): void;
 }
@@ -51,15 +54,19 @@ export class Listener {
       noDelay: true,
       shouldUpgradeCallback: (req: IncomingMessage) => handlers.upgrades(req),
     };
-    this.#server = createServer(options, (req, res) => handlers.request(req, res, false));
+    const request = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
+      if (req.socket instanceof RereadConnection) req.socket.restoreMethod(req);
+      handlers.request(req, res, expectsContinue);
+    };
+    this.#server = createServer(options, (req, res) => request(req, res, false));
     this.#server.on('connection', (socket: Socket) => {
       this.#connections.add(socket);
       socket.once('close', () => this.#connections.delete(socket));
     });
     // Every field counts: a header that the library dropped would be one that the callee never sees.
     this.#server.maxHeadersCount = 0;
-    this.#server.on('checkContinue', (req, res) => handlers.request(req, res, true));
-    this.#server.on('checkExpectation', (req, res) => handlers.request(req, res, false));
+    this.#server.on('checkContinue', (req, res) => request(req, res, true));
+    this.#server.on('checkExpectation', (req, res) => request(req, res, false));
     this.#server.on('connect', (req, socket, head) => {
       this.#detach(socket);
       handlers.connect(req, socket, head);
@@ -68,13 +75,25 @@ export class Listener {
       this.#detach(socket);
       handlers.upgrade(req, socket, head);
     });
-    this.#server.on('clientError', (error: NodeJS.ErrnoException & { reason?: string }, socket) => {
+    this.#server.on('clientError', (error: NodeJS.ErrnoException & ParserError, socket) => {
       if (this.#failed.has(socket)) return;
       this.#failed.add(socket);
+      if (isUnknownMethod(error) && this.#reread(error, socket, handlers.isAnswered(socket))) return;
       const reply = refusalOf(error);
       if (reply === undefined || !socket.writable) socket.destroy();
       else handlers.failed(socket, reply);
     });
+  }
+
+  /** Has a request whose method the parser does not know read once more. */
+  #reread(error: ParserError, socket: Duplex, isAnswered: boolean | undefined): boolean {
+    if (!(socket instanceof Socket || socket instanceof RereadConnection)) return false;
+    const isFirst = socket instanceof Socket && socket.bytesRead === error.rawPacket?.length;
+    if (isAnswered !== true && !(isAnswered === undefined && isFirst)) return false;
+    const unread = unreadRequest(error, isFirst);
+    if (unread === undefined) return false;
+    this.#server.emit('connection', new RereadConnection(socket, unread));
+    return true;
   }
 
   #detach(socket: Duplex): void {
@@ -137,7 +156,7 @@ function shown(host: string, port: number): string {
 }
 
 /** What the HTTP parser's refusal is to the caller; undefined where nobody is left to be told. */
-function refusalOf(error: NodeJS.ErrnoException & { reason?: string }): Reply | undefined {
+function refusalOf(error: NodeJS.ErrnoException & ParserError): Reply | undefined {
   const { code = '', reason = error.message } = error;
   if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
   if (code === 'HPE_HEADER_OVERFLOW') return malformed(`The head of the request is over ${maxHeaderSize} bytes.`, 431);
@@ -145,6 +164,10 @@ function refusalOf(error: NodeJS.ErrnoException & { reason?: string }): Reply | 
   // The same code stands for a coding that is not known and for one beside a Content-Length, which is smuggling.
   if (code === 'HPE_INVALID_TRANSFER_ENCODING' && !/content-length/i.test(reason)) {
     return malformed('The only transfer coding that is taken is chunked.', 501);
+  }
+  if (isUnknownMethod(error) && isRequestLine(error)) {
+    const detail = 'An unusual method is taken in one piece, and once the requests before it are answered.';
+    return malformed(detail, 501);
   }
   return malformed(`The request is malformed: ${reason}.`);
 }

@@ -175,6 +175,7 @@ class OutboundSide implements Outbound {
       upgrades: (req) => this.#upgrades(req, host()),
       upgrade: (req, socket, head) => this.#upgrade(req, socket, head, host()),
       connect: (req, socket, head) => this.#connect(req, socket, head),
+      isAnswered: (socket) => this.#exchanges.get(socket)?.res.closed,
       failed: (socket, reply) => this.#failed(socket, reply),
     });
   }

@@ -1,9 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import {
+  Agent as HttpAgent,
+  type ClientRequest,
+  type IncomingMessage,
+  type InformationEvent,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { Readable, type Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 import { endToEndAnswer, endToEndRequest, upgradeRequest, type RequestFacts } from '../http/headers.ts';
+import { isSentAsIs, provisionalMethod, setMethod } from '../http/method.ts';
 import type { Addressed } from '../http/target.ts';
 import type { RawHeaders } from '../model/call.ts';
 import { isIdempotentMethod } from '../policy/idempotency.ts';
@@ -20,6 +28,8 @@ const idleLimit = 4000;
 const uploadGrace = 1000;
 /** So many requests under way to one callee may be a loop: from then on they are marked. */
 const suspicious = 16;
+/** What the head of an answer may have, bytes; as for an attempt. */
+const maxHeaderSize = 256 * 1024;
 
 /** A request that is passed through. */
 interface Passage {
@@ -61,8 +71,13 @@ export class Passthrough {
     this.#proxy = createProxyServer({ selfHandleResponse: true });
     this.#proxy.on('proxyReq', (proxyReq, req, res) => {
       const passage = this.#passages.get(req);
-      if (passage !== undefined) passage.proxyReq = proxyReq;
-      proxyReq.on('continue', () => res.headersSent || res.writeContinue());
+      if (passage !== undefined) {
+        passage.proxyReq = proxyReq;
+        proxyReq.maxHeadersCount = 0;
+        const { method, hasBody } = passage.exchange;
+        if (!isSentAsIs(method, hasBody)) setMethod(proxyReq, method);
+      }
+      proxyReq.on('information', (interim) => relayInterim(interim, req, res));
     });
     this.#proxy.on('proxyRes', (proxyRes, req) => this.#answer(proxyRes, req));
     this.#proxy.on('proxyReqWs', (proxyReq) => keepCase(proxyReq));
@@ -145,6 +160,7 @@ export class Passthrough {
       target: targetOf(upstream),
       agent: upstream.protocol === 'https:' ? this.#https : this.#http,
       ssl: requestOptions(upstream, address, headers),
+      ...(!isSentAsIs(exchange.method, exchange.hasBody) && { method: provisionalMethod }),
       ...(body !== undefined && { buffer: Readable.from([body], { objectMode: false }) }),
     };
     this.#proxy.web(req, res, options, (error) => {
@@ -201,14 +217,14 @@ export class Passthrough {
   }
 
   #requestHeaders(exchange: Exchange, upstream: Upstream, body: Uint8Array | undefined): RawHeaders {
-    const { facts, address, req, method } = exchange;
+    const { facts, address, req } = exchange;
     const headers = [...endToEndRequest(req.rawHeaders, facts, address.authority)];
+    // HTTP/1.0 can do without; what is sent on is HTTP/1.1.
+    if (facts.hosts.length === 0 && address.authority === undefined) headers.unshift('Host', hostOf(address));
     if (exchange.expectsContinue && body === undefined) headers.push('Expect', '100-continue');
     if (body !== undefined && facts.transferEncoding !== undefined)
       headers.push('Content-Length', `${body.byteLength}`);
     else if (facts.transferEncoding !== undefined) headers.push('Transfer-Encoding', 'chunked');
-    // node:http would announce chunks for a method that usually has a body.
-    else if (facts.contentLength === undefined && !bodyless.has(method)) headers.push('Content-Length', '0');
     return [...headers, ...this.#hops(upstream, facts)];
   }
 
@@ -237,7 +253,9 @@ export class Passthrough {
   }
 }
 
-const bodyless = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+function hostOf({ host, port }: Addressed): string {
+  return port === 80 ? host : `${host}:${port}`;
+}
 
 function keyOf({ hostname, port }: Upstream): string {
   return `${hostname}:${port}`;
@@ -259,10 +277,26 @@ function targetOf({ protocol, hostname, port }: Upstream): {
   return { protocol, host: hostname, hostname, port };
 }
 
+/** An interim answer (1xx) goes on as it came, to who understands it (RFC 9110 §15.2) and is not answered yet. */
+function relayInterim(interim: InformationEvent, req: IncomingMessage, res: ServerResponse): void {
+  const { socket } = res;
+  // Without a socket the answers to earlier requests on the connection come first.
+  if (res.headersSent || socket === null || req.httpVersionMinor === 0) return;
+  // node:http closes the connection after an answer to an expectation that it has not seen met.
+  if (interim.statusCode === 100) {
+    res.writeContinue();
+    return;
+  }
+  let head = `HTTP/1.1 ${interim.statusCode} ${interim.statusMessage}\r\n`;
+  for (const [name, value] of fieldPairs(endToEndAnswer(interim.rawHeaders))) head += `${name}: ${value}\r\n`;
+  socket.write(`${head}\r\n`, 'latin1');
+}
+
 /** The options of `http.request` that http-proxy-3 must not change; see {@link Passthrough}. */
 function requestOptions({ basePath }: Upstream, { target }: Addressed, headers: RawHeaders): object {
   const path = target === '*' ? target : basePath + target;
   return {
+    maxHeaderSize,
     get path() {
       return path;
     },

@@ -72,10 +72,11 @@ test('request - head and body go out as they are stored, then come the fields of
 test('request - without a body there is no framing, whatever the method', async () => {
   await using service = await RawService.start(answering(ok));
   const { send } = towards(service.url);
-  for (const method of ['GET', 'DELETE', 'OPTIONS', 'POST', 'PUT', 'PATCH']) {
-    await send(sampleAction({ method, target: `/${method}`, headers: ['Host', 'payments', 'x-A', '1', 'X-a', '2'] }));
+  const headers = ['Host', 'payments', 'x-A', '1', 'B', '2', 'X-a', '3'];
+  for (const method of ['GET', 'DELETE', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'BREW', 'get']) {
+    await send(sampleAction({ method, target: `/${method}`, headers }));
     const sent = await service.got(`${method} /${method} HTTP/1.1\r\n`);
-    expect(sent).toMatch(/Host: payments\r\nx-A: 1\r\n/);
+    expect(sent).toMatch(/Host: payments\r\nx-A: 1\r\nB: 2\r\nX-a: 3\r\n/);
     expect(sent).not.toMatch(/content-length|transfer-encoding/i);
   }
 });
@@ -278,6 +279,16 @@ test('request - one that cannot be written throws, and nothing is sent', async (
   const { begin, send } = towards(service.url);
   await expect(begin(sampleAction({ headers: ['X', 'a\r\nInjected: 1'] }))).rejects.toThrow(TypeError);
   await expect(begin(sampleAction({ headers: ['X', 'a\r\nInjected: 1'], hasBody: true }))).rejects.toThrow(TypeError);
+  for (const injected of ['a\r\nInjected: 1', 'a\nInjected: 1', 'a\0', 'a\u0120Injected']) {
+    await expect(begin(sampleAction({ headers: [injected, 'v'] }))).rejects.toThrow(TypeError);
+    for (const hasBody of [false, true]) {
+      await expect(begin(sampleAction({ method: `POST ${injected}`, hasBody }))).rejects.toThrow(TypeError);
+      await expect(begin(sampleAction({ target: `/${injected}`, hasBody }))).rejects.toThrow(TypeError);
+      await expect(begin(sampleAction({ caller: injected, hasBody }))).rejects.toThrow(TypeError);
+      await expect(begin(sampleAction({ idempotencyKey: injected, hasBody }))).rejects.toThrow(TypeError);
+    }
+    await expect(begin(sampleAction({ hasBody: true, trailers: ['X', injected] }))).rejects.toThrow(TypeError);
+  }
   await send(sampleAction({ target: '/next' }));
   expect(service.received.join('')).not.toContain('Injected');
 });
