@@ -4,7 +4,8 @@ import { readCallId, serviceHint } from '../../../sidecar/model/call-id.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type NatsServer, startNatsServer } from '../../support/nats-server.ts';
 import { importsIn } from '../../support/source-imports.ts';
-import { type ActionByHand, answerNextCall, callByHand } from './by-hand.ts';
+import type { Lease } from '../../../sidecar/broker/port.ts';
+import { type ActionByHand, answerNextCall, callByHand, publishByHand, subscribeByHand } from './by-hand.ts';
 import { answered, Hands, type Onlooker, openBroker, openOnlooker, sampleAction } from './jetstream.ts';
 
 let server: NatsServer;
@@ -65,6 +66,52 @@ describe('with nothing but a NATS client and sidecar/docs/events.md', () => {
     expect(head).toMatchObject({ v: 1, outcome: 'answered', answer: { status: 201 } });
     expect(Buffer.from(body).toString()).toBe('thanks');
     expect(await callee.broker.operator.call(id)).toMatchObject({ state: 'answered', status: 201 });
+  });
+
+  test('a service subscribes to what others broadcast, and publishes to their subscriptions', async () => {
+    const next = await subscribeByHand(plain.nc);
+    await using orders = await openBroker(server.url);
+    const log = orders.broker.publisher('orders');
+    const publish = async (topic: string, text: string) => {
+      const id = log.newEventId();
+      const event = { id, topic, publisher: 'orders', route: 'r', headers: ['X-A', '1'], at: Date.now() };
+      expect(await log.publish({ ...event, body: Buffer.from(text), hasBody: true, fingerprint: 'f' })).toEqual({
+        kind: 'stored',
+      });
+      return id;
+    };
+    await publish('stock.low', 'not wanted');
+    const sent = [await publish('order', 'one'), await publish('order.paid', 'two')];
+    for (const [index, topic] of ['order', 'order.paid'].entries()) {
+      const { head, body, headers } = await next();
+      expect(head).toMatchObject({ v: 1, id: sent[index], topic, publisher: 'orders', headers: ['X-A', '1'] });
+      expect(headers).toMatchObject({ 'ce-id': sent[index], 'ce-type': topic, 'ce-source': '/services/orders' });
+      expect(Buffer.from(body).toString()).toBe(['one', 'two'][index]);
+    }
+
+    await using mail = await openBroker(server.url, { service: 'mail', instance: 'mail-1' });
+    const came: Lease[] = [];
+    const taking = mail.broker.subscriber('mail').subscribe({
+      name: 'all',
+      topic: 'ledger.*',
+      from: { kind: 'first' },
+      target: () => ({ method: 'POST', path: '/hook', retry: { attempts: 1, backoff: { min: 1, max: 1 }, on: [] } }),
+      free: () => 8 - came.length,
+      deliver: (lease) => came.push(lease),
+      report: (error) => mail.problems.push(error),
+    });
+    taking.resume();
+    const id = await publishByHand(plain.nc, 'ledger', 'ledger.closed', Buffer.from('three'));
+    await eventually(() => expect(came).toHaveLength(1), { what: 'the event by hand' });
+    const { action } = came[0]!;
+    expect(action).toMatchObject({ caller: 'ledger', service: 'mail', target: '/hook', hasBody: true });
+    expect(action.delivery).toEqual({ subscription: 'all', event: id, topic: 'ledger.closed' });
+    expect(Buffer.from(action.body).toString()).toBe('three');
+    expect(action.headers).toEqual(expect.arrayContaining(['Content-Type', 'text/plain', 'ce-id', id]));
+    await came[0]!.finish(answered(came[0]!));
+    await eventually(async () => expect(await taking.backlog()).toEqual({ waiting: 0 }), { what: 'it to be settled' });
+    // Published twice, stored once.
+    expect(await plain.messages('holdline_broadcasts')).toBe(4);
   });
 });
 

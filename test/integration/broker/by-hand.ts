@@ -1,9 +1,9 @@
 /**
- * Two programs that know nothing but a NATS client and `sidecar/docs/events.md`: a service that answers a call without a
- * sidecar, and one that makes a call without a sidecar. Nothing here imports Holdline.
+ * Programs that know nothing but a NATS client and `sidecar/docs/events.md`: a service that answers a call without a
+ * sidecar, one that makes a call, one that publishes a broadcast event, and one that subscribes. Nothing here imports Holdline.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager, type JsMsg, type StreamConfig } from '@nats-io/jetstream';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 
 type Head = Record<string, unknown>;
@@ -175,4 +175,72 @@ export async function callByHand(
     if (message.subject.endsWith(id)) return { id, ...unframe(message.data) };
   }
   throw new Error('the connection ended before the answer came');
+}
+
+const broadcasts: Partial<StreamConfig> & { name: string } = {
+  name: 'holdline_broadcasts',
+  subjects: ['holdline.evt.>'],
+  retention: 'limits',
+  discard: 'new',
+  storage: 'file',
+  allow_direct: true,
+  max_age: 604_800_000_000_000,
+  duplicate_window: 120_000_000_000,
+};
+
+/** A version 7 UUID. */
+function eventId(): string {
+  const time = Date.now().toString(16).padStart(12, '0');
+  const random = randomBytes(10).toString('hex');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(0, 3)}-8${random.slice(3, 6)}-${random.slice(6, 18)}`;
+}
+
+/** Publishes an event in the name of `publisher`; twice, as one that missed the acknowledgement would. */
+export async function publishByHand(
+  nc: NatsConnection,
+  publisher: string,
+  topic: string,
+  body: Uint8Array,
+): Promise<string> {
+  const manager = await jetstreamManager(nc);
+  await manager.streams.add(broadcasts);
+  const id = eventId();
+  const at = Date.now();
+  const around = headers();
+  around.set('ce-specversion', '1.0');
+  around.set('ce-type', topic);
+  around.set('ce-source', `/services/${publisher}`);
+  around.set('ce-id', id);
+  around.set('ce-time', new Date(at).toISOString());
+  const head = { v: 1, id, topic, publisher, headers: ['Content-Type', 'text/plain'], at };
+  for (let time = 0; time < 2; time++) {
+    await jetstream(nc).publish(`holdline.evt.${publisher}.${topic}.${id}`, frame(head, body), {
+      msgID: id,
+      headers: around,
+      expect: { lastSubjectSequence: 0 },
+    });
+  }
+  return id;
+}
+
+/** Makes a subscription to `order.**`; the returned function takes its next event. */
+export async function subscribeByHand(nc: NatsConnection): Promise<() => Promise<ActionByHand>> {
+  const manager = await jetstreamManager(nc);
+  await manager.streams.add(broadcasts);
+  await manager.consumers.add(broadcasts.name, {
+    durable_name: 'ledger_orders',
+    ack_policy: 'explicit',
+    deliver_policy: 'new',
+    filter_subject: 'holdline.evt.*.order.>',
+  });
+  const consumer = await jetstream(nc).consumers.get(broadcasts.name, 'ledger_orders');
+  return async () => {
+    const message = await consumer.next({ expires: 30_000 });
+    if (message === null) throw new Error('no event came');
+    const around = Object.fromEntries(
+      (message.headers?.keys() ?? []).map((key) => [key, message.headers?.get(key) ?? '']),
+    );
+    message.ack();
+    return { ...unframe(message.data), headers: around };
+  };
 }

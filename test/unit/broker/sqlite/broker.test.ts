@@ -8,8 +8,8 @@ import { packAction } from '../../../../sidecar/broker/sqlite/packing.ts';
 import { DatabaseThread, spawnThread, type News } from '../../../../sidecar/broker/sqlite/thread.ts';
 import { BrokerUnavailable, type Broker } from '../../../../sidecar/broker/port.ts';
 import { longRetention } from '../../../conformance/backend.ts';
-import { anAction, anAnswer, answered, givenUp } from '../../../conformance/events.ts';
-import { expectSoon, Hands, storeAll } from '../../../conformance/stage.ts';
+import { anAction, anAnswer, anEvent, answered, givenUp } from '../../../conformance/events.ts';
+import { expectSoon, Hands, publishAll, storeAll } from '../../../conformance/stage.ts';
 import { createLatch } from '../../../support/latch.ts';
 import { createTempDir, type TempDir } from '../../../support/temp-dir.ts';
 
@@ -231,4 +231,20 @@ test('an instance whose leases are all short gives signs of life like any other:
     await hands.answer(await hands.next(), 'done');
     return look('SELECT beat FROM instances').at(0);
   }).toBeGreaterThan(0);
+});
+
+test('an event that is being delivered is kept beyond its retention, until the delivery has ended', async () => {
+  const broker = await open({ retention: { broadcasts: 200 } });
+  const log = broker.publisher('orders');
+  const interest = { name: 'all', topic: '**', from: { kind: 'first' } } as const;
+  const hands = Hands.subscribe(broker, 'mail', interest, 1);
+  await publishAll(log, [anEvent({ id: log.newEventId() }), anEvent({ id: log.newEventId(), topic: 'never.had' })]);
+  const lease = await hands.next();
+  await expectSoon(() => look('SELECT topic FROM broadcasts')).toEqual(['order.paid']);
+  await hands.release(lease);
+  const again = await hands.next();
+  expect(again.action.id).toBe(lease.action.id);
+  await hands.answer(again, 'thanks');
+  await expectSoon(() => look('SELECT topic FROM broadcasts')).toEqual([]);
+  expect(look('SELECT seq FROM deliveries')).toEqual([]);
 });
