@@ -156,3 +156,28 @@ export async function* readChunks(
     yield bytes;
   }
 }
+
+/** Bodies that were given up and are being removed. */
+export class Removals {
+  readonly #report: (error: Error) => void;
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(report: (error: Error) => void) {
+    this.#report = report;
+  }
+
+  add(removal: Promise<unknown>): void {
+    const owned: Promise<void> = removal
+      .then(() => undefined, this.#report)
+      .finally(() => this.#underWay.delete(owned));
+    this.#underWay.add(owned);
+  }
+
+  /** Resolves when nothing is being removed any more, or after `limitMs`. */
+  async done(limitMs: number): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, limitMs);
+    await Promise.race([Promise.all(this.#underWay), late.promise]);
+    clearTimeout(timer);
+  }
+}

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { headers as newHeaders } from '@nats-io/transport-node';
 import type { ActionEvent, BodyRef } from '../../model/call.ts';
 import { decodeDeadLetter, decodeProgress, decodeResponse } from '../../model/codec.ts';
-import { CHUNK_SIZE, readChunks, storeChunks } from '../chunks.ts';
+import { CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
 import { BodyLost, BrokerUnavailable, type BodyPlace, type BodyStore } from '../port.ts';
 import type { Context } from './context.ts';
 import { header } from './envelope.ts';
@@ -32,9 +32,11 @@ interface Place {
 /** Bodies in streams of their own, one message a chunk (`sidecar/docs/events.md`). No Object Store: research, jetstream.md §6. */
 export class JetStreamBodies implements BodyStore {
   readonly #context: Omit<Context, 'bodies'>;
+  readonly removals: Removals;
 
   constructor(context: Omit<Context, 'bodies'>) {
     this.#context = context;
+    this.removals = new Removals(context.report);
   }
 
   async write(place: BodyPlace, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BodyRef> {
@@ -46,7 +48,7 @@ export class JetStreamBodies implements BodyStore {
     const put = (n: number, payload: Uint8Array) =>
       place.kind === 'request' ? this.#upload(spec, `${id}.${n}`, payload) : this.#keep(spec, `${id}.${n}`, payload);
     const abandoned = (settled: Promise<unknown>) => {
-      settled.then(() => this.#remove(spec.name, id)).catch(this.#context.report);
+      this.removals.add(settled.then(() => this.#remove(spec.name, id)));
     };
     // Never used twice: what is sent a second time may still lie in the connection's buffer when the first is acknowledged.
     const room = () => Buffer.allocUnsafeSlow(Math.min(CHUNK_SIZE, connection.maxPayload - CHUNK_HEAD_ROOM));

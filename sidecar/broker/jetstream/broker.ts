@@ -153,6 +153,7 @@ class JetStreamBroker implements Broker {
 
   async #close(limitMs: number): Promise<void> {
     await Promise.all([...this.#takings].map((taking) => taking.stop()));
+    await this.#context.bodies.removals.done(limitMs);
     await this.#context.publisher.close(limitMs);
     this.#closing.abort();
     for (const taking of this.#takings) taking.close();

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BodyRef } from '../../model/call.ts';
-import { CHUNK_SIZE, readChunks, storeChunks } from '../chunks.ts';
+import { CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
 import { BodyLost, BrokerUnavailable, type BodyPlace, type BodyStore } from '../port.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -15,12 +15,14 @@ const freeKept = 64;
 export class SqliteBodies implements BodyStore {
   readonly #thread: DatabaseThread;
   readonly #report: (error: Error) => void;
+  readonly removals: Removals;
   /** Memory of chunks that are stored. */
   readonly #free: SharedArrayBuffer[] = [];
 
   constructor(thread: DatabaseThread, report: (error: Error) => void) {
     this.#thread = thread;
     this.#report = report;
+    this.removals = new Removals(report);
   }
 
   async write({ kind }: BodyPlace, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BodyRef> {
@@ -33,7 +35,7 @@ export class SqliteBodies implements BodyStore {
     // Shared with the thread instead of copied, and used again: a copy here and one there would be garbage for each chunk.
     const room = () => Buffer.from(this.#free.pop() ?? new SharedArrayBuffer(CHUNK_SIZE));
     const abandoned = (settled: Promise<unknown>) => {
-      settled.then(() => this.#thread.ask('forgetBody', { id })).catch(this.#report);
+      this.removals.add(settled.then(() => this.#thread.ask('forgetBody', { id })));
     };
     return { id, ...(await storeChunks(source, { room, put, signal, abandoned })) };
   }

@@ -59,7 +59,7 @@ class SqliteBroker implements Broker, LeaseOwner {
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   #thread!: DatabaseThread;
   #operator!: OperatorLog;
-  #bodies!: BodyStore;
+  #bodies!: SqliteBodies;
   #status: BrokerStatus = { connected: true };
   #beat: NodeJS.Timeout | undefined;
   /** Leases were held since the last sign of life. */
@@ -189,6 +189,7 @@ class SqliteBroker implements Broker, LeaseOwner {
 
   async #close(limitMs: number): Promise<void> {
     for (const taking of this.#takings) await taking.stop();
+    await this.#bodies.removals.done(limitMs);
     await this.#thread.close(limitMs);
     clearInterval(this.#beat);
     for (const lease of this.#leases) lease.lose();

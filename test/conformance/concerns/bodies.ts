@@ -172,6 +172,19 @@ export function bodies(candidate: Candidate): void {
       await expectSoon(() => stage.backend.bodyChunks()).toBe(0);
     });
 
+    test('one that is given up right before the end is not kept', async () => {
+      const { orders, payments, log } = await set();
+      const stop = new AbortController();
+      const place = placeOf(log.newCallId('payments'));
+      const writing = orders.bodies.write(place, aBody(1_000_000_000), stop.signal);
+      await expectSoon(() => stage.backend.bodyChunks()).toBeGreaterThan(5);
+      stop.abort(new Error('shutting down'));
+      await expect(writing).rejects.toThrow('shutting down');
+      await orders.close(5_000);
+      await expectSoon(() => stage.backend.bodyChunks()).toBe(0);
+      expect(payments.status.connected).toBe(true);
+    });
+
     test('a chunk that is missing or another is found before the end', async () => {
       const { orders, log } = await set();
       for (const damage of ['missing', 'corrupt'] as const) {
