@@ -35,6 +35,11 @@ export class BroadcastTable {
     return this.#sql.after.all(this.#ns, seq, limit) as unknown as BroadcastRow[];
   }
 
+  /** How many events of each topic come after this one, and when the oldest of them was published. */
+  countAfter(seq: number): { readonly topic: string; readonly count: number; readonly oldest: number }[] {
+    return this.#sql.countAfter.all(this.#ns, seq) as unknown as { topic: string; count: number; oldest: number }[];
+  }
+
   /** The last event that is there; 0 where there is none. */
   last(): number {
     return this.#sql.last.get(this.#ns)?.['seq'] as number;
@@ -57,6 +62,9 @@ const statements = {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   after: `SELECT seq, id, topic, publisher, at FROM broadcasts INDEXED BY broadcasts_in_order
     WHERE ns = ? AND seq > ? ORDER BY seq LIMIT ?`,
+  // One answer for many events: a backlog of millions is asked for by everyone who reads metrics.
+  countAfter: `SELECT topic, count(*) AS count, min(at) AS oldest FROM broadcasts INDEXED BY broadcasts_in_order
+    WHERE ns = ? AND seq > ? GROUP BY topic`,
   last: 'SELECT coalesce(max(seq), 0) AS seq FROM broadcasts INDEXED BY broadcasts_in_order WHERE ns = ?',
   lastBefore: `SELECT coalesce(max(seq), 0) AS seq FROM broadcasts INDEXED BY broadcasts_in_order
     WHERE ns = ? AND at < ?`,

@@ -129,9 +129,11 @@ export class SubscriptionTable {
   waiting(service: string, name: string): { readonly count: number; readonly oldest?: number } {
     const row = this.#byName(service, name);
     if (row === undefined) return { count: 0 };
-    const { wanted } = this.#scan(row, row.position, Infinity);
-    const [first] = wanted;
-    return first === undefined ? { count: 0 } : { count: wanted.length, oldest: first.at };
+    const wants = topicTest(row.topic);
+    const wanted = this.#broadcasts.countAfter(row.position).filter(({ topic }) => wants(topic));
+    if (wanted.length === 0) return { count: 0 };
+    const count = wanted.reduce((sum, each) => sum + each.count, 0);
+    return { count, oldest: Math.min(...wanted.map(({ oldest }) => oldest)) };
   }
 
   #deliver({ service, name }: SubscriptionRow, { seq, id, publisher, at }: BroadcastRow): void {
