@@ -10,6 +10,9 @@ export interface BrokerOptions {
   readonly broker?: string;
 }
 
+/** Whose inboxes the answers go to: those of the user that `holdline permissions` makes for the command line. */
+const OPERATOR = 'operator';
+
 /** How long a command waits for the connection, ms: a person is waiting too. */
 const connectLimit = 5000;
 const closeLimit = 1000;
@@ -59,7 +62,7 @@ async function brokerOf(options: BrokerOptions): Promise<{ config: BrokerConfig;
     const { formatConfigError, loadConfig } = await import('../config/load.ts');
     const loaded = loadConfig(options.config, process.env);
     if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
-    return { config: loaded.config.broker, service: loaded.config.service };
+    return { config: loaded.config.broker, service: OPERATOR };
   }
   if (options.broker === undefined) throw new WrongUsage('say which broker: --config FILE or --broker URL');
   const [{ brokerFromUrl }, { NotationError }] = await Promise.all([
@@ -67,7 +70,7 @@ async function brokerOf(options: BrokerOptions): Promise<{ config: BrokerConfig;
     import('../config/notation.ts'),
   ]);
   try {
-    return { config: brokerFromUrl(options.broker, process.cwd()), service: 'operator' };
+    return { config: brokerFromUrl(options.broker, process.cwd()), service: OPERATOR };
   } catch (error) {
     if (error instanceof NotationError) throw new WrongUsage(`--broker: ${error.message}`);
     throw error;

@@ -5,6 +5,7 @@ import { register as check } from './check.ts';
 import { register as demo } from './demo.ts';
 import { register as deadLetters } from './dead-letters.ts';
 import { register as explain } from './explain.ts';
+import { register as permissions } from './permissions.ts';
 import { register as run } from './run.ts';
 import { register as subscriptions } from './subscriptions.ts';
 import { register as topology } from './topology.ts';
@@ -22,5 +23,6 @@ export const commands: readonly ((program: Command) => void)[] = [
   deadLetters,
   subscriptions,
   topology,
+  permissions,
   demo,
 ];

@@ -81,6 +81,11 @@ function compile(route: RouteConfig): CompiledRoute {
   };
 }
 
+/** Whether the host name of a request, lower-cased, fits the host of a route. */
+export function hostTest(pattern: string): (name: string) => boolean {
+  return testOf(pattern.toLowerCase().replace(/:\d+$/, ''), '.');
+}
+
 /** Compiles a path or pattern of the configuration. */
 export function pathTest(pattern: string): (path: string) => boolean {
   return testOf(pattern, '/');

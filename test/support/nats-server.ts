@@ -18,6 +18,8 @@ export interface NatsServerOptions {
   readonly jetstream?: string;
   /** Further lines of the server's configuration: authorization, cluster, tls, … */
   readonly config?: string;
+  /** Added to the environment of the server, for the `$VARIABLES` of its configuration. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A real nats-server with JetStream on loopback. It keeps its port and its streams over restarts. */
@@ -26,9 +28,18 @@ export class NatsServer implements AsyncDisposable {
   readonly storeDir: string;
   readonly #bin: string;
   readonly #folder: TempDir;
+  readonly #env: Readonly<Record<string, string>>;
   #process: ManagedProcess;
 
-  private constructor(bin: string, port: number, storeDir: string, folder: TempDir, process: ManagedProcess) {
+  private constructor(
+    bin: string,
+    port: number,
+    storeDir: string,
+    folder: TempDir,
+    env: Readonly<Record<string, string>>,
+    process: ManagedProcess,
+  ) {
+    this.#env = env;
     this.#bin = bin;
     this.port = port;
     this.storeDir = storeDir;
@@ -53,7 +64,8 @@ export class NatsServer implements AsyncDisposable {
       ].join('\n'),
     );
     try {
-      return new NatsServer(bin, port, storeDir, folder, await launch(bin, port, folder));
+      const env = options.env ?? {};
+      return new NatsServer(bin, port, storeDir, folder, env, await launch(bin, port, folder, env));
     } catch (error) {
       await folder.remove();
       throw error;
@@ -88,7 +100,7 @@ export class NatsServer implements AsyncDisposable {
   /** Stops it if it runs, and starts it again on the same port and streams; resolves when it takes clients. */
   async restart(): Promise<void> {
     if (this.#process.exit === undefined) await this.stop();
-    this.#process = await launch(this.#bin, this.port, this.#folder);
+    this.#process = await launch(this.#bin, this.port, this.#folder, this.#env);
   }
 
   /** Freezes it, connections open: a network partition, seen from its clients. */
@@ -115,11 +127,17 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   return NatsServer.start(options);
 }
 
-async function launch(bin: string, port: number, folder: TempDir): Promise<ManagedProcess> {
+async function launch(
+  bin: string,
+  port: number,
+  folder: TempDir,
+  env: Readonly<Record<string, string>>,
+): Promise<ManagedProcess> {
   const server = await ManagedProcess.start({
     label: 'nats-server',
     command: bin,
     args: ['-c', folder.join('nats.conf')],
+    env,
   });
   try {
     await eventually(() => handshake(port), {

@@ -55,7 +55,7 @@ class JetStreamBroker implements Broker {
   #closed: Promise<void> | undefined;
 
   constructor({ config, service, instance, report }: OpenJetStream) {
-    const connection = new Connection(config, `holdline ${service} ${instance}`, report);
+    const connection = new Connection(config, `holdline ${service} ${instance}`, report, service);
     const subjects = new Subjects(config.namespace);
     const streams = new Streams(connection, config, subjects);
     this.#connection = connection;

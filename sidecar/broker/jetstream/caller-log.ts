@@ -265,7 +265,7 @@ export class JetStreamCallerLog implements CallerLog {
     if (found === undefined) return 'unknown';
     if (found.kind === 'finished') return 'finished';
     const { service: callee, caller } = found.call;
-    const results = await withdraw(this.#context, [{ callee, caller, id }], outcome);
+    const results = await withdraw(this.#context, [{ callee, caller, id }], outcome, false);
     const result = results.get(id) ?? 'unknown';
     // It was open a moment ago, so an action that is gone now was finished by its callee's sidecar.
     return result === 'unknown' ? 'finished' : result;

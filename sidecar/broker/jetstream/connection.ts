@@ -2,7 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { readFileSync } from 'node:fs';
 import {
   connect,
+  createInbox,
   credsAuthenticator,
+  PermissionViolationError,
   type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
@@ -44,10 +46,12 @@ interface Listening {
 export class Connection {
   readonly #config: NatsConfig;
   readonly #name: string;
+  readonly #inboxPrefix: string;
   readonly #report: (error: Error) => void;
   readonly #subscriptions = new Set<Listening>();
   readonly #up = new Set<() => void>();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
+  readonly #denied = new Set<(subject: string, error: Error) => void>();
   readonly #closing = new AbortController();
   #outgoing: Outgoing[] = [];
   #nc: NatsConnection | undefined;
@@ -58,9 +62,11 @@ export class Connection {
   /** When the connection was last seen to stand, ms of `performance.now()`. */
   lastSeen = -Infinity;
 
-  constructor(config: NatsConfig, name: string, report: (error: Error) => void) {
+  /** @param owner whose inboxes these are: a service, and no other may be allowed to read them */
+  constructor(config: NatsConfig, name: string, report: (error: Error) => void, owner = name) {
     this.#config = config;
     this.#name = name;
+    this.#inboxPrefix = inboxPrefix(config.namespace, owner);
     this.#report = report;
   }
 
@@ -100,6 +106,16 @@ export class Connection {
     this.#up.add(listener);
     if (this.connected) listener();
     return () => this.#up.delete(listener);
+  }
+
+  /** A new subject for answers that only this connection's user needs to read. */
+  createInbox(): string {
+    return createInbox(this.#inboxPrefix);
+  }
+
+  /** Calls `listener` each time the server refuses a message because this user must not publish to its subject. */
+  onDenied(listener: (subject: string, error: Error) => void): void {
+    this.#denied.add(listener);
   }
 
   /**
@@ -191,12 +207,18 @@ export class Connection {
         if (status.type === 'disconnect') this.#setDown('the connection to the broker was lost');
         else if (status.type === 'reconnect') this.#setUp();
         else if (status.type === 'ping' && status.pendingPings <= 1) this.lastSeen = performance.now();
-        else if (status.type === 'error') this.#report(status.error);
+        else if (status.type === 'error') this.#failed(status.error);
       }
     })();
     const error = await nc.closed();
     await statuses;
     this.#setDown(error instanceof Error ? error.message : 'the connection to the broker was closed');
+  }
+
+  #failed(error: Error): void {
+    this.#report(error);
+    if (error instanceof PermissionViolationError && error.operation === 'publish')
+      for (const listener of this.#denied) listener(error.subject, error);
   }
 
   #options(): NodeConnectionOptions {
@@ -232,7 +254,7 @@ export class Connection {
       timeout: 3_000,
       ignoreAuthErrorAbort: true,
       noAsyncTraces: true,
-      inboxPrefix: `_INBOX_${this.#config.namespace}`,
+      inboxPrefix: this.#inboxPrefix,
     };
   }
 
@@ -272,4 +294,9 @@ export class Connection {
     }
     await this.#running;
   }
+}
+
+/** Where the answers to one service's questions go: a subtree of its own, so that no other service need be allowed to read it. */
+export function inboxPrefix(namespace: string, owner: string): string {
+  return `_INBOX_${namespace}_${owner.replaceAll(/[^\w-]/g, '_')}`;
 }

@@ -1,6 +1,7 @@
-import type { SubscriptionStart } from '../../config/config.ts';
-import type { ConsumerConfig } from '@nats-io/jetstream';
+import { JetStreamApiCodes, type ConsumerConfig, type JetStreamManager } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
+import type { SubscriptionStart } from '../../config/config.ts';
+import { isApiError } from './streams.ts';
 
 /** The one consumer of an action stream, shared by all instances of the callee. */
 export const CONSUMER = 'inbound';
@@ -40,4 +41,19 @@ export function startOf(from: SubscriptionStart): Partial<ConsumerConfig> {
     default:
       return from satisfies never;
   }
+}
+
+/**
+ * Makes the consumer of an action stream, or brings it to this version's settings. One that is as it should be is left alone, so
+ * that a sidecar can work without the right to make consumers.
+ */
+export async function ensureConsumer({ consumers }: JetStreamManager, stream: string): Promise<void> {
+  try {
+    const { config } = await consumers.info(stream, CONSUMER);
+    const settings = Object.entries(consumerConfig) as [keyof ConsumerConfig, unknown][];
+    if (settings.every(([key, value]) => config[key] === value)) return;
+  } catch (error) {
+    if (!isApiError(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
+  }
+  await consumers.add(stream, consumerConfig);
 }

@@ -1,4 +1,3 @@
-import { createInbox } from '@nats-io/transport-node';
 import type { Connection } from './connection.ts';
 import type { Subjects } from './subjects.ts';
 
@@ -40,7 +39,7 @@ export function ask(
       return;
     }
     const replies: ControlReply[] = [];
-    const inbox = createInbox();
+    const inbox = connection.createInbox();
     const stop = connection.subscribe(inbox, (msg) => {
       if (msg.headers?.code === 503) {
         done();

@@ -80,13 +80,11 @@ export class Lookup {
    */
   async lastLike(stream: string, pattern: string): Promise<Stored | undefined> {
     if (performance.now() < (this.#absent.get(stream) ?? 0)) return undefined;
-    return await this.#query(stream, { last_by_subj: pattern });
+    // The server takes a pattern in the place of a subject; there, and not in a payload, permissions can limit it.
+    return await this.last(stream, pattern);
   }
 
-  async #query(
-    stream: string,
-    query: { seq: number; next_by_subj: string } | { last_by_subj: string },
-  ): Promise<Stored | undefined> {
+  async #query(stream: string, query: { seq: number; next_by_subj: string }): Promise<Stored | undefined> {
     if (this.#replicated) return await this.#fromLeader(stream, query);
     if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
     const nc = this.#connection.nc;

@@ -1,4 +1,4 @@
-import { createInbox, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
 
@@ -68,7 +68,7 @@ interface AckReply {
 export class Publisher {
   readonly #connection: Connection;
   readonly #report: (error: Error) => void;
-  readonly #inbox = createInbox();
+  readonly #inbox: string;
   readonly #pending = new Map<string, Pending>();
   #next = 0;
   #sweep: NodeJS.Timeout | undefined;
@@ -77,8 +77,10 @@ export class Publisher {
   constructor(connection: Connection, report: (error: Error) => void) {
     this.#connection = connection;
     this.#report = report;
+    this.#inbox = connection.createInbox();
     connection.subscribe(`${this.#inbox}.*`, (msg) => this.#settle(msg));
     connection.onUp(() => this.#resendAll());
+    connection.onDenied((subject, error) => this.#refuse(subject, error));
   }
 
   get pending(): number {
@@ -171,8 +173,15 @@ export class Publisher {
     );
   }
 
+  /** The server drops what this user must not send, and would never acknowledge it. */
+  #refuse(subject: string, error: Error): void {
+    for (const [token, entry] of this.#pending) {
+      if (entry.subject === subject && entry.notBefore === 0) this.#again(token, entry, error, RESEND_AFTER);
+    }
+  }
+
   /** The server answered, and did not store this send. */
-  #again(token: string, entry: Pending, error: Error): void {
+  #again(token: string, entry: Pending, error: Error, pause = RETRY_AFTER): void {
     if (this.#pending.get(token) !== entry) return;
     if (entry.patience === 'now' && !entry.doubtful) {
       this.#finish(token);
@@ -180,7 +189,7 @@ export class Publisher {
       return;
     }
     this.#report(error);
-    entry.notBefore = performance.now() + RETRY_AFTER;
+    entry.notBefore = performance.now() + pause;
   }
 
   #lookAfter(): void {

@@ -1,4 +1,4 @@
-import { createInbox, type Msg } from '@nats-io/transport-node';
+import type { Msg } from '@nats-io/transport-node';
 import type { Connection } from './connection.ts';
 
 /** How long a pull request may stand, ms. Short, because one that a dying leader took with it is noticed only by this. */
@@ -49,7 +49,7 @@ export class Pull {
   renew(): void {
     this.#stopListening?.();
     this.#outstanding = 0;
-    this.#inbox = createInbox();
+    this.#inbox = this.#connection.createInbox();
     this.#stopListening = this.#connection.subscribe(this.#inbox, (msg) => {
       // Words of the server about the request have no payload, and an event always has one; headers cost time to read.
       const code = msg.data.length > 0 ? 0 : (msg.headers?.code ?? 0);

@@ -172,6 +172,17 @@ export class Streams {
     };
   }
 
+  /** The whole configuration with which a stream is made. */
+  configure(spec: StreamSpec): StreamConfig {
+    return {
+      storage: 'file',
+      num_replicas: this.#config.replicas,
+      duplicate_window: duplicateWindow(spec),
+      allow_direct: true,
+      ...spec,
+    } as StreamConfig;
+  }
+
   /**
    * Makes sure that the stream exists. `own` also brings an existing one to this configuration; without it, an existing
    * stream is taken as it is, since its retention belongs to another service's configuration.
@@ -212,13 +223,7 @@ export class Streams {
 
   async #make(spec: StreamSpec, own: boolean): Promise<StreamInfo> {
     const jsm = await this.manager();
-    const config = {
-      storage: 'file',
-      num_replicas: this.#config.replicas,
-      duplicate_window: duplicateWindow(spec),
-      allow_direct: true,
-      ...spec,
-    } as StreamConfig;
+    const config = this.configure(spec);
     try {
       let info: StreamInfo | undefined;
       try {

@@ -12,7 +12,7 @@ import type { TakeOptions, Taking } from '../port.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { ensureCallback } from './callback.ts';
 import { ensurePublished } from './call-feed.ts';
-import { ACK_WAIT, CONSUMER, consumerConfig } from './consumer.ts';
+import { ACK_WAIT, CONSUMER, ensureConsumer } from './consumer.ts';
 import type { Context } from './context.ts';
 import { Colleagues } from './colleagues.ts';
 import { answerControl, type ControlReply, type ControlRequest } from './control.ts';
@@ -110,7 +110,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
         await streams.ensure(streams.attempts(this.#service));
         await streams.ensure(streams.actions(this.#service));
         const manager = await streams.manager();
-        await manager.consumers.add(subjects.actionStream(this.#service), consumerConfig);
+        await ensureConsumer(manager, subjects.actionStream(this.#service));
         const { state } = await manager.streams.info(subjects.actionStream(this.#service));
         if (run !== this.#opening) return;
         this.#boundary = state.last_seq;

@@ -23,11 +23,15 @@ export type Withdrawn = 'withdrawn' | 'started' | 'finished' | 'unknown';
  * succeeds only if no other was; then the action is deleted. A sidecar that takes the action after the first step finds the
  * response, one that started before it says so. One that cannot say anything, because it is frozen or cut off, is kept from
  * starting a call that must not be sent any more by a new record of its attempts, which its own start would have to follow.
+ *
+ * @param advances false where the next call of an order key may be another caller's, which one caller has no right to admit; a
+ *   sidecar of the callee does it within a second
  */
 export async function withdraw(
   context: Context,
   calls: readonly Whereabouts[],
   outcome: 'cancelled' | 'deadline-exceeded',
+  advances = true,
 ): Promise<Map<string, Withdrawn>> {
   const results = new Map<string, Withdrawn>();
   for (const [callee, group] of Map.groupBy(calls, (call) => call.callee)) {
@@ -38,7 +42,9 @@ export async function withdraw(
     const sending = new Set(replies.flatMap((reply) => reply.sending));
     const held = new Set(replies.flatMap((reply) => reply.held));
     for (const call of group) {
-      const result = sending.has(call.id) ? 'started' : await withdrawOne(context, call, outcome, held.has(call.id));
+      const result = sending.has(call.id)
+        ? 'started'
+        : await withdrawOne(context, call, outcome, held.has(call.id), advances);
       results.set(call.id, result);
     }
   }
@@ -50,6 +56,7 @@ async function withdrawOne(
   call: Whereabouts,
   outcome: 'cancelled' | 'deadline-exceeded',
   held: boolean,
+  advances: boolean,
 ): Promise<Withdrawn> {
   const { lookup, subjects } = context;
   const found = await findAction(context, call);
@@ -68,7 +75,7 @@ async function withdrawOne(
     if (mayHide && (await wasDelivered(context, callee, seq))) return 'started';
     // Somebody was faster: it is looked at once more, and most likely it was started.
     if (!action.idempotent && !held && !(await fence(context, action, record))) {
-      return withdrawOne(context, call, outcome, held);
+      return withdrawOne(context, call, outcome, held, advances);
     }
   }
   const response = conclude(action, progress ?? noProgress, outcome, Date.now());
@@ -79,7 +86,7 @@ async function withdrawOne(
   await leave(context, action);
   if (seq !== undefined) {
     // Before the action is gone: who dies in between leaves the rest to its next delivery.
-    if (action.orderKey !== undefined) await advance(context, callee, orderToken(action.orderKey));
+    if (advances && action.orderKey !== undefined) await advance(context, callee, orderToken(action.orderKey));
     await lookup.remove(subjects.actionStream(callee), seq);
   }
   if (action.bodyRef !== undefined) await context.bodies.forget(action.bodyRef);
