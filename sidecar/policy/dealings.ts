@@ -37,10 +37,18 @@ export interface Calls {
 
 export interface Answers {
   readonly service: string;
-  readonly callers: readonly { readonly caller: string; readonly callbacks: boolean }[];
+  readonly callers: readonly Caller[];
   readonly publishesCalls: boolean;
   /** Calls of this service's own that are answered by a callback to it. */
   readonly calledBack: readonly Calls[];
+}
+
+export interface Caller {
+  readonly caller: string;
+  /** Some of its calls want their answer replayed to it. */
+  readonly callbacks: boolean;
+  /** It does nothing but call back, and such calls have a key. */
+  readonly onlyKeyed: boolean;
 }
 
 /**
@@ -107,13 +115,13 @@ function callsOf(configs: readonly Config[], answering: ReadonlySet<string>, pub
 
 /** A callback is a call, too: from the service that answered to the one that asked. */
 function callersOf(answered: string, calls: ReadonlyMap<string, readonly Calls[]>): Answers['callers'] {
-  const found = new Map<string, { caller: string; callbacks: boolean }>();
+  const found = new Map<string, Caller>();
   for (const [caller, made] of calls) {
     const towards = made.find(({ callee }) => callee === answered);
-    if (towards !== undefined) found.set(caller, { caller, callbacks: towards.callbacks });
+    if (towards !== undefined) found.set(caller, { caller, callbacks: towards.callbacks, onlyKeyed: false });
   }
   for (const { callee, callbacks } of calls.get(answered) ?? []) {
-    if (callbacks && !found.has(callee)) found.set(callee, { caller: callee, callbacks: false });
+    if (callbacks && !found.has(callee)) found.set(callee, { caller: callee, callbacks: false, onlyKeyed: true });
   }
   return [...found.values()].toSorted((a, b) => (a.caller < b.caller ? -1 : 1));
 }

@@ -241,27 +241,25 @@ export class Permissions {
     rights.publish(`${ns}.act.${service}.*.*`, `${ns}.att.${service}.*.*`, `${ns}.ctl.${service}`);
     rights.subscribe(`${ns}.ctl.${service}`, `${ns}.rto.${service}.*.*.*`);
     this.#letters(rights, `${ns}.dead.${service}.*.*`);
-    for (const { caller, callbacks } of callers) {
-      rights.publish(`${ns}.dead.${service}.${caller}.*`, `${ns}.res.${caller}.*.*`, `${ns}.key.${caller}.res.*`);
-      const responses = this.#streams.responses(caller);
-      const keyed = this.#streams.keyed(caller);
-      rights.make(responses);
-      rights.make(keyed);
-      rights.read(responses.name, `${ns}.res.${caller}.*.*`);
-      rights.read(keyed.name, `${ns}.key.${caller}.res.*`);
-      rights.publish(
-        `${ns}.body.${service}.${caller}.*.*.*`,
-        `${ns}.ans.${caller}.*.*.*`,
-        `${ns}.kans.${caller}.*.*.*`,
-      );
-      for (const [spec, place] of [
-        [this.#streams.answers(caller), 'ans'],
-        [this.#streams.keyedAnswers(caller), 'kans'],
-      ] as const) {
+    for (const { caller, callbacks, onlyKeyed } of callers) {
+      rights.publish(`${ns}.dead.${service}.${caller}.*`, `${ns}.body.${service}.${caller}.*.*.*`);
+      const places = [
+        [this.#streams.keyed(caller), `${ns}.key.${caller}.res.*`],
+        [this.#streams.keyedAnswers(caller), `${ns}.kans.${caller}.*.*.*`],
+        ...(onlyKeyed
+          ? []
+          : ([
+              [this.#streams.responses(caller), `${ns}.res.${caller}.*.*`],
+              [this.#streams.answers(caller), `${ns}.ans.${caller}.*.*.*`],
+            ] as const)),
+      ] as const;
+      for (const [spec, subject] of places) {
         rights.make(spec);
-        rights.read(spec.name, `${ns}.${place}.${caller}.*.*.*`);
-        rights.api(`STREAM.PURGE.${spec.name}`);
+        rights.read(spec.name, subject);
+        rights.publish(subject);
       }
+      rights.api(`STREAM.PURGE.${this.#subjects.keyedAnswerStream(caller)}`);
+      if (!onlyKeyed) rights.api(`STREAM.PURGE.${this.#subjects.answerStream(caller)}`);
       if (callbacks) this.#callback(rights, service, caller);
     }
     if (publishesCalls) this.#feed(rights, service);

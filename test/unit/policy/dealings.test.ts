@@ -70,7 +70,7 @@ describe('who answers whom', () => {
       [
         {
           service: 'orders',
-          callers: [{ caller: 'payments', callbacks: false }],
+          callers: [{ caller: 'payments', callbacks: false, onlyKeyed: true }],
           publishesCalls: false,
           calledBack: [call],
         },
@@ -78,7 +78,7 @@ describe('who answers whom', () => {
       [
         {
           service: 'payments',
-          callers: [{ caller: 'orders', callbacks: true }],
+          callers: [{ caller: 'orders', callbacks: true, onlyKeyed: false }],
           publishesCalls: false,
           calledBack: [],
         },
