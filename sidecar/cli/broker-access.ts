@@ -31,7 +31,7 @@ export function withBrokerOptions(command: Command): Command {
  * @throws {CommandFailed} the broker cannot be reached
  */
 export async function withBroker<T>(options: BrokerOptions, use: (broker: Broker) => Promise<T>): Promise<T> {
-  const { config, service } = await brokerOf(options);
+  const config = await brokerOf(options);
   if (config.kind === 'sqlite') await mustExist(config.file);
   const [{ openBroker }, { newInstanceTag }] = await Promise.all([
     import('../broker/open.ts'),
@@ -41,7 +41,7 @@ export async function withBroker<T>(options: BrokerOptions, use: (broker: Broker
   const report = (error: Error) => {
     lastTrouble = error;
   };
-  const broker = await openBroker({ config, service, instance: newInstanceTag(), report });
+  const broker = await openBroker({ config, service: OPERATOR, instance: newInstanceTag(), report });
   try {
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), connectLimit);
@@ -57,12 +57,12 @@ export async function withBroker<T>(options: BrokerOptions, use: (broker: Broker
   }
 }
 
-async function brokerOf(options: BrokerOptions): Promise<{ config: BrokerConfig; service: string }> {
+async function brokerOf(options: BrokerOptions): Promise<BrokerConfig> {
   if (options.config !== undefined) {
     const { formatConfigError, loadConfig } = await import('../config/load.ts');
     const loaded = loadConfig(options.config, process.env);
     if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
-    return { config: loaded.config.broker, service: OPERATOR };
+    return loaded.config.broker;
   }
   if (options.broker === undefined) throw new WrongUsage('say which broker: --config FILE or --broker URL');
   const [{ brokerFromUrl }, { NotationError }] = await Promise.all([
@@ -70,7 +70,7 @@ async function brokerOf(options: BrokerOptions): Promise<{ config: BrokerConfig;
     import('../config/notation.ts'),
   ]);
   try {
-    return { config: brokerFromUrl(options.broker, process.cwd()), service: OPERATOR };
+    return brokerFromUrl(options.broker, process.cwd());
   } catch (error) {
     if (error instanceof NotationError) throw new WrongUsage(`--broker: ${error.message}`);
     throw error;

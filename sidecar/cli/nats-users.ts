@@ -49,7 +49,9 @@ export function natsUsers(
 
 function describe({ user, publish, subscribe, answersQuestions, dealings }: DescribedUser): string[] {
   return [
-    ...(dealings === undefined ? ['# The command line: calls, dead-letters, topology.'] : summary(dealings)),
+    ...(dealings === undefined
+      ? ['# The command line: calls, dead-letters, subscriptions, topology.']
+      : summary(dealings)),
     '{',
     `  user: "${user}", password: $${passwordVariable(user)}`,
     '  permissions: {',

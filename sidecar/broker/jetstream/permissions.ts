@@ -68,7 +68,7 @@ export class Permissions {
     return rights.of(service, answers.length > 0);
   }
 
-  /** The user of `holdline calls`, `dead-letters` and `topology`. It works on whatever is on the broker. */
+  /** The user of `holdline calls`, `dead-letters`, `subscriptions` and `topology`. It works on whatever is on the broker. */
   operator(all: readonly Dealings[]): UserPermissions {
     const { ns } = this.#subjects;
     const rights = this.#rights(OPERATOR);
@@ -83,6 +83,16 @@ export class Permissions {
       // And these are the bodies of calls that are given up.
       if (/_(bodies|answers|keyed-answers)_/.test(spec.name)) rights.api(`STREAM.PURGE.${spec.name}`);
     }
+    const [broadcasts, deliveries, redeliveries] = [
+      this.#subjects.broadcastStream(),
+      this.#subjects.deliveryStream(),
+      this.#subjects.redeliveryStream(),
+    ];
+    rights.api(`CONSUMER.LIST.${broadcasts}`);
+    for (const stream of [broadcasts, redeliveries]) {
+      rights.api(`CONSUMER.INFO.${stream}.*`, `CONSUMER.DELETE.${stream}.*`);
+    }
+    rights.api(`STREAM.PURGE.${deliveries}`, `STREAM.PURGE.${redeliveries}`);
     rights.publish(
       `${ns}.act.*.*.*`,
       `${ns}.ord.*.*.*.*`,
@@ -112,11 +122,13 @@ export class Permissions {
         ...subscriptions.flatMap(({ name, topic, from }) => [
           {
             stream: this.#subjects.broadcastStream(),
-            config: this.#subscriptionConsumer(name, this.#subjects.broadcasts(topic), startOf(from)),
+            config: this.#subscriptionConsumer(name, topic, this.#subjects.broadcasts(topic), startOf(from)),
           },
           {
             stream: this.#subjects.redeliveryStream(),
-            config: this.#subscriptionConsumer(name, this.#subjects.redelivery(name, '*'), { deliver_policy: 'all' }),
+            config: this.#subscriptionConsumer(name, topic, this.#subjects.redelivery(name, '*'), {
+              deliver_policy: 'all',
+            }),
           },
         ]),
       ],
@@ -125,11 +137,12 @@ export class Permissions {
 
   #subscriptionConsumer(
     name: { service: string; subscription: string },
+    topic: string,
     filter: string,
     start: Partial<ConsumerConfig>,
   ): Partial<ConsumerConfig> {
     const durable = this.#subjects.subscriptionConsumer(name);
-    return { ...subscriptionConfig, durable_name: durable, filter_subject: filter, ...start };
+    return { ...subscriptionConfig, durable_name: durable, description: topic, filter_subject: filter, ...start };
   }
 
   #specs(all: readonly Dealings[]): StreamSpec[] {
@@ -291,10 +304,11 @@ export class Permissions {
   #subscriber(rights: Rights, service: string, subscription: string, topic: string): void {
     const { ns } = this.#subjects;
     const name = { service, subscription };
+    const progress = this.#subjects.deliveries(name);
     const consumer = this.#subjects.subscriptionConsumer(name);
     const deliveries = this.#streams.deliveries();
     rights.make(deliveries);
-    rights.read(deliveries.name, this.#subjects.delivery(name, '*', 1).replace(/1$/, '*'));
+    rights.read(deliveries.name, progress);
     rights.api(`STREAM.MSG.DELETE.${deliveries.name}`);
     for (const [{ name: stream }, filter] of [
       [rights.make(this.#streams.broadcasts()), this.#subjects.broadcasts(topic)],
@@ -307,7 +321,7 @@ export class Permissions {
     }
     // How old the oldest event is that has not been delivered.
     rights.api(`DIRECT.GET.${this.#subjects.broadcastStream()}`);
-    rights.publish(`${ns}.dlv.${service}.${subscription}.*.*`, `${ns}.dead.${service}.*.*`);
+    rights.publish(progress, `${ns}.dead.${service}.*.*`);
     this.#letters(rights);
   }
 

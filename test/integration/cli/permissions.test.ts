@@ -110,7 +110,9 @@ describe.each([
       status: broken.has(target) ? 503 : 201,
       body: target === '/large' || target === '/later' ? large : 'paid',
     }));
-    await using post = await startUpstream(() => ({ status: broken.has('mail') ? 500 : 204 }));
+    await using post = await startUpstream(() => ({
+      status: broken.has('gone') ? 410 : broken.has('mail') ? 500 : 204,
+    }));
     const port = await freePort();
     const configs = installation(port, { orders: shop.url, payments: till.url, mail: post.url, stranger: till.url });
     const config = await printed(folder.path, configs, flags);
@@ -174,6 +176,15 @@ describe.each([
         () => expect(post.requests.filter(({ target }) => target === '/paid').length).toBeGreaterThan(2),
         { what: 'the event to be taken' },
       );
+
+      broken.add('gone');
+      await request('http://events/', { method: 'POST', body: '{}', proxy: orders.outboundUrl });
+      await eventually(
+        async () => expect((await operate(port, 'subscriptions', 'list')).stdout).toMatch(/paid .*ended/),
+        { what: 'the subscription to be ended' },
+      );
+      broken.clear();
+      expect(await operate(port, 'subscriptions', 'resume', 'paid')).toMatchObject({ exitCode: 0 });
 
       // A service that is down: its calls wait, are taken back, and go on after a restart of its sidecar.
       await till.down();
