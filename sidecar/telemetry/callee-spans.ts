@@ -17,6 +17,7 @@ import {
   deliveryStarted,
 } from './channels.ts';
 import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
+import { spanTime } from './span-clock.ts';
 import { below, traceContextOf } from './span-context.ts';
 import type { SpanIds } from './span-ids.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -62,7 +63,7 @@ export class CalleeSpans {
       const at = this.#of(delivery);
       if (at === undefined) return;
       if (at.attempt?.number === attempt.attempt) {
-        endAttempt(at.attempt.span, attempt);
+        endAttempt(at.attempt.span, attempt, spanTime());
         at.attempt = undefined;
       } else if (attempt.evidence === 'not-sent') {
         at.process.addEvent('not sent', { 'holdline.detail': attempt.detail ?? '' });
@@ -74,9 +75,10 @@ export class CalleeSpans {
       const at = this.#of(delivery);
       if (at === undefined) return;
       const { process, within } = at;
+      const now = spanTime();
       const attributes = messagingAttributes(this.#system, { name: 'respond', type: 'send' }, call.caller, call.id);
-      const options = { kind: SpanKind.PRODUCER, attributes, startTime: Date.now() - storingMs };
-      this.#tracer.startSpan(`respond ${call.caller}`, options, within).end();
+      const options = { kind: SpanKind.PRODUCER, attributes, startTime: now - storingMs };
+      this.#tracer.startSpan(`respond ${call.caller}`, options, within).end(now);
       process.setAttribute('holdline.outcome', outcome).setAttribute('holdline.attempts', attempts);
       if (status !== undefined) process.setAttribute('http.response.status_code', status);
       if (isDeadLetter(outcome)) process.setAttribute('error.type', outcome).setStatus({ code: SpanStatusCode.ERROR });
@@ -84,8 +86,8 @@ export class CalleeSpans {
     to.on(deliveryEnded, ({ delivery }) => {
       const at = this.#of(delivery);
       // Only a defect leaves an attempt open here; its span must not be lost with it.
-      at?.attempt?.span.setStatus({ code: SpanStatusCode.ERROR }).end();
-      at?.process.end();
+      at?.attempt?.span.setStatus({ code: SpanStatusCode.ERROR }).end(spanTime());
+      at?.process.end(spanTime());
     });
   }
 
@@ -101,7 +103,7 @@ export class CalleeSpans {
     context: TraceContext | undefined,
   ): void {
     const { service, id, round, caller, route } = call;
-    const startedAt = Date.now();
+    const startedAt = spanTime();
     const parent = below(context);
     const process = this.#tracer.startSpan(
       `process ${service}`,
@@ -132,7 +134,11 @@ export class CalleeSpans {
     this.#ids.useForAttempt(call.id, attempt);
     const span = this.#tracer.startSpan(
       methodName(call.method),
-      { kind: SpanKind.CLIENT, attributes: { ...attemptAttributes(call, attempt), ...addressed(to, call.target) } },
+      {
+        kind: SpanKind.CLIENT,
+        startTime: spanTime(),
+        attributes: { ...attemptAttributes(call, attempt), ...addressed(to, call.target) },
+      },
       at.within,
     );
     at.attempt = { span, number: attempt };
@@ -180,7 +186,7 @@ function addressed({ host, port, secure, prefix }: AttemptStarting['to'], target
   };
 }
 
-function endAttempt(span: Span, { evidence, status, detail, instance }: AttemptRecord, endedAt?: number): void {
+function endAttempt(span: Span, { evidence, status, detail, instance }: AttemptRecord, endedAt: number): void {
   span.setAttribute('holdline.evidence', evidence);
   if (evidence === 'sidecar-died') span.setAttribute('holdline.instance', instance);
   if (status !== undefined) span.setAttribute('http.response.status_code', status);

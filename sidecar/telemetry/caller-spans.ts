@@ -10,6 +10,7 @@ import {
 import type { TraceContext } from '../model/call.ts';
 import { callAccepted, callAnswered, callerGone, callStarting, type CallStarting } from './channels.ts';
 import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
+import { spanTime, spanTimeOf } from './span-clock.ts';
 import { below, spanContextOf, traceContextOf } from './span-context.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -65,9 +66,9 @@ export class CallerSpans {
         // The answer may be there before the broker has confirmed that the call is stored.
         this.#published(request, true);
       } else if (problem === 'broker-unavailable') {
-        request.publish?.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', problem).end();
+        request.publish?.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', problem).end(spanTime());
       }
-      request.hold?.end();
+      request.hold?.end(spanTime());
       const { server } = request;
       server.setAttribute('http.response.status_code', status);
       if (replayed) server.setAttribute('holdline.replayed', true);
@@ -76,13 +77,13 @@ export class CallerSpans {
       if (status >= 500) {
         server.setAttribute('error.type', problem ?? String(status)).setStatus({ code: SpanStatusCode.ERROR });
       }
-      server.end();
+      server.end(spanTime());
     });
     to.on(callerGone, ({ trace: context }) => {
       const request = this.#of(context);
       if (request === undefined) return;
-      request.hold?.end();
-      request.server.setAttribute('error.type', 'caller-gone').end();
+      request.hold?.end(spanTime());
+      request.server.setAttribute('error.type', 'caller-gone').end(spanTime());
     });
   }
 
@@ -96,7 +97,7 @@ export class CallerSpans {
       `${methodName(method)} ${route}`,
       {
         kind: SpanKind.SERVER,
-        startTime: performance.timeOrigin + startedAt,
+        startTime: spanTimeOf(startedAt),
         attributes: {
           ...methodAttributes(method),
           'url.scheme': 'http',
@@ -115,6 +116,7 @@ export class CallerSpans {
       `publish ${service}`,
       {
         kind: SpanKind.PRODUCER,
+        startTime: spanTime(),
         attributes: {
           ...messagingAttributes(this.#system, { name: 'publish', type: 'send' }, service, id),
           'messaging.message.body.size': bodyBytes,
@@ -129,14 +131,15 @@ export class CallerSpans {
   /** A second time does nothing. */
   #published(request: Request, holds: boolean): void {
     if (request.publish === undefined) return;
-    request.publish.end();
+    request.publish.end(spanTime());
     request.publish = undefined;
     if (holds) request.hold = this.#hold(request, undefined);
   }
 
+  /** @param since on the clock of `performance.now()`; undefined is now */
   #hold({ within }: Request, since: number | undefined): Span {
-    const startTime = since === undefined ? undefined : performance.timeOrigin + since;
-    return this.#tracer.startSpan('hold', startTime === undefined ? {} : { startTime }, within);
+    const startTime = since === undefined ? spanTime() : spanTimeOf(since);
+    return this.#tracer.startSpan('hold', { startTime }, within);
   }
 }
 

@@ -103,10 +103,11 @@ function quietLogger(report: (problem: Error) => void) {
   const tell = (message: string, ...more: unknown[]) => {
     const text = readable([message, ...more].map(String).join(' '));
     const now = performance.now();
-    if (now - (told.get(text) ?? Number.NEGATIVE_INFINITY) < quietTime) return;
-    // Messages with numbers in them are each another one.
+    // The same words with other numbers in them are the same problem.
+    const problem = text.replaceAll(/\d+/g, '#');
+    if (now - (told.get(problem) ?? Number.NEGATIVE_INFINITY) < quietTime) return;
     if (told.size >= 100) told.clear();
-    told.set(text, now);
+    told.set(problem, now);
     report(new Error(`traces and metrics: ${text}`));
   };
   return { error: tell, warn: tell, info: nothing, debug: nothing, verbose: nothing };

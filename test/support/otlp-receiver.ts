@@ -36,6 +36,9 @@ export interface ReceivedPoint {
   readonly buckets?: readonly number[];
 }
 
+/** `never`: takes connections and requests and says nothing, as a collector that hangs. `refusing`: answers 400. */
+export type CollectorManner = 'at once' | 'never' | 'refusing';
+
 /** A collector: takes OTLP/HTTP as protobuf, which is what comes by default, and decodes it. */
 export class OtlpReceiver implements AsyncDisposable {
   readonly spans: ReceivedSpan[] = [];
@@ -46,10 +49,15 @@ export class OtlpReceiver implements AsyncDisposable {
   requests = 0;
   readonly #server: Server;
 
-  private constructor(answers: 'at once' | 'never') {
+  private constructor(answers: CollectorManner) {
     this.#server = createServer((request, response) => {
       this.requests++;
       if (answers === 'never') return;
+      if (answers === 'refusing') {
+        request.resume();
+        response.writeHead(400).end();
+        return;
+      }
       buffer(request).then(
         (body) => {
           const bytes = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
@@ -66,8 +74,7 @@ export class OtlpReceiver implements AsyncDisposable {
     claim(this.#server, { what: 'OTLP receiver', destroy: () => this.#close() });
   }
 
-  /** @param answers `never`: takes connections and requests and says nothing, as a collector that hangs */
-  static async start(answers: 'at once' | 'never' = 'at once'): Promise<OtlpReceiver> {
+  static async start(answers: CollectorManner = 'at once'): Promise<OtlpReceiver> {
     const receiver = new OtlpReceiver(answers);
     receiver.#server.listen(0, '127.0.0.1');
     await once(receiver.#server, 'listening');

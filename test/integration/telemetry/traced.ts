@@ -1,7 +1,7 @@
 import { eventually } from '../../support/eventually.ts';
 import { freePort } from '../../support/free-port.ts';
 import { startNatsServer, type NatsServer } from '../../support/nats-server.ts';
-import { OtlpReceiver, type ReceivedSpan } from '../../support/otlp-receiver.ts';
+import { type CollectorManner, OtlpReceiver, type ReceivedSpan } from '../../support/otlp-receiver.ts';
 import { startSidecar, type SidecarProcess } from '../../support/sidecar-process.ts';
 import { startUpstream, type Answer, type Handler, type Upstream } from '../../support/upstream.ts';
 
@@ -21,7 +21,7 @@ export interface Traced extends AsyncDisposable {
 export interface TracedOptions {
   /** Added to the one route. */
   readonly route?: object;
-  readonly collector?: 'at once' | 'never';
+  readonly collector?: CollectorManner;
   readonly env?: Readonly<Record<string, string>>;
 }
 
