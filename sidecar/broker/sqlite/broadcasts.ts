@@ -35,12 +35,18 @@ export class SqlitePublisherLog implements PublisherLog {
   }
 }
 
+/** How often an ended subscription looks whether it was resumed, ms. */
+const lookForResumeMs = 1_000;
+
 /** Takes the deliveries of one subscription off the embedded log. */
 export class SqliteSubscription extends SqliteTaking implements SubscriptionTaking {
   readonly #name: SubscriptionName;
   readonly #asking: DatabaseThread;
+  readonly #report: (error: Error) => void;
   #isMade = false;
   #isEnded = false;
+  /** Runs while the subscription is ended, or may be. */
+  #watch: NodeJS.Timeout | undefined;
 
   /** @param taker `service`: the one that subscribed */
   constructor({ service, ...taker }: Omit<SqliteTakingOptions, 'decode'>, options: SubscribeOptions) {
@@ -49,8 +55,13 @@ export class SqliteSubscription extends SqliteTaking implements SubscriptionTaki
     super({ ...taker, service: queueOf(service, name), decode }, options);
     this.#name = { service, subscription: name };
     this.#asking = taker.thread;
+    this.#report = (error) => options.report(error);
     taker.thread.ask('subscribe', { service, name, topic, from }).then(
-      () => (this.#isMade = true),
+      () => {
+        this.#isMade = true;
+        // It may have been ended before this process was there.
+        this.#halt();
+      },
       (error: Error) => options.report(error),
     );
   }
@@ -64,13 +75,39 @@ export class SqliteSubscription extends SqliteTaking implements SubscriptionTaki
   }
 
   async end(): Promise<void> {
-    this.#isEnded = true;
     await this.#asking.ask('end', this.#name);
+    this.#isEnded = true;
+    this.#halt();
+  }
+
+  /** Looks now and then how it stands, until it is known to go on. Whoever resumes it does so at the broker. */
+  #halt(): void {
+    this.#watch ??= setInterval(() => {
+      this.#look().catch((error: Error) => this.#report(error));
+    }, lookForResumeMs);
+  }
+
+  async #look(): Promise<void> {
+    const { service, subscription } = this.#name;
+    const listed = await this.#asking.ask('subscriptions', { service });
+    if (this.#watch === undefined) return;
+    if (listed.find((one) => one.subscription === subscription)?.state === 'ended') this.#isEnded = true;
+    else this.#goOn();
+  }
+
+  #goOn(): void {
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+    this.#isEnded = false;
+  }
+
+  override stop(): Promise<void> {
+    this.#goOn();
+    return super.stop();
   }
 
   override deliver(calls: readonly TakenCall[]): void {
-    // Whoever resumed it did so at the broker.
-    if (calls.length > 0) this.#isEnded = false;
+    if (calls.length > 0) this.#goOn();
     super.deliver(calls);
   }
 }

@@ -72,6 +72,7 @@ export function ending(candidate: Candidate): void {
       await expectSoon(() => register.list('mail')).toMatchObject([{ state: 'ended', waiting: 2 }]);
       expect(hands.came).toHaveLength(1);
       expect(again.hands.came).toEqual([]);
+      await expectSoon(() => again.taking().isEnded).toBe(true);
       expect(await register.resume(name)).toBe('resumed');
       expect(await register.resume(name)).toBe('active');
       for (const event of [first, second]) {
@@ -81,6 +82,11 @@ export function ending(candidate: Candidate): void {
         await again.hands.answer(came, 'thanks');
       }
       expect(again.taking().isEnded).toBe(false);
+      // Also where nothing waits that would show it.
+      await again.taking().end();
+      expect(again.taking().isEnded).toBe(true);
+      expect(await register.resume(name)).toBe('resumed');
+      await expectSoon(() => again.taking().isEnded).toBe(false);
     });
 
     test('a removed one is forgotten with what waited for it; made again, it begins anew', async () => {
