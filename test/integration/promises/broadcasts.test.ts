@@ -78,98 +78,99 @@ describe.each(Object.entries(brokers))('on %s', (_, startBroker) => {
     },
     limit + 60_000,
   );
+});
 
-  test('a delivery is the request as it was, with CloudEvents headers; what is refused is a dead letter of the subscription', async () => {
-    await using broker = await startBroker();
-    await using orders = await startSidecar({ service: 'orders', broker: broker.url, outbound: { routes } });
-    await using mail = await startUpstream({ status: 204 });
-    await using mailSidecar = await subscriber('mail', broker.url, mail.url, {
-      to: 'PUT /hooks/paid?v=1',
-      retry: { ...retry, attempts: 2 },
-    });
-    const headers = { 'Content-Type': 'application/xml', 'X-Tenant': 'a', Authorization: 'Bearer secret' };
-    const event = await publish(orders, '<paid/>', headers);
-    expect(event).toEqual({ id: expect.any(String), topic: 'order.paid' });
-    const [first] = await mail.received(1);
-    expect(first).toMatchObject({ method: 'PUT', target: '/hooks/paid?v=1' });
-    expect(first!.body.toString()).toBe('<paid/>');
-    const expected = {
-      host: new URL(mail.url).host,
-      'content-type': 'application/xml',
-      'x-tenant': 'a',
-      authorization: undefined,
-      'ce-specversion': '1.0',
-      'ce-id': event.id,
-      'ce-type': 'order.paid',
-      'ce-source': '/services/orders',
-      'holdline-caller': 'orders',
-      'holdline-attempt': '1',
-    };
-    expect(Object.fromEntries(Object.keys(expected).map((name) => [name, first!.header(name)]))).toEqual(expected);
-    expect(Date.parse(first!.header('ce-time') ?? '')).toBeGreaterThan(Date.now() - 600_000);
-
-    mail.always({ status: 500 });
-    const refused = await publish(orders, '<broken/>');
-    const list = async () => {
-      const { stdout } = await runHoldline(['dead-letters', 'list', '--json', '--broker', broker.url]);
-      return (JSON.parse(stdout) as { deadLetters: { id: string; event: string; history: unknown[] }[] }).deadLetters;
-    };
-    const [letter] = await eventually(
-      async () => {
-        const letters = await list();
-        expect(letters).toHaveLength(1);
-        return letters;
-      },
-      { what: 'a dead letter' },
-    );
-    expect(letter).toMatchObject({
-      reason: 'exhausted',
-      caller: 'orders',
-      service: 'mail',
-      subscription: 'paid',
-      event: refused.id,
-      topic: 'order.paid',
-      status: 500,
-      history: [{ evidence: 'retry-status' }, { evidence: 'retry-status' }],
-    });
-    expect(mailSidecar.logs).toContain('dead letter');
-    const shown = await runHoldline(['dead-letters', 'show', letter!.id, '--broker', broker.url]);
-    expect(shown.stdout).toContain('paid');
-    mail.always({ status: 200 });
-    await runHoldline(['dead-letters', 'replay', letter!.id, '--broker', broker.url]);
-    const all = await mail.received(4);
-    expect(all[3]!.body.toString()).toBe('<broken/>');
-    expect([all[3]!.header('ce-id'), all[3]!.header('holdline-attempt')]).toEqual([refused.id, '3']);
-    await eventually(async () => expect(await list()).toEqual([]), { what: 'the letter to be gone' });
+// What is the same on every broker, once each.
+test('a delivery is the request as it was, with CloudEvents headers; what is refused is a dead letter of the subscription', async () => {
+  await using broker = await brokers.SQLite();
+  await using orders = await startSidecar({ service: 'orders', broker: broker.url, outbound: { routes } });
+  await using mail = await startUpstream({ status: 204 });
+  await using mailSidecar = await subscriber('mail', broker.url, mail.url, {
+    to: 'PUT /hooks/paid?v=1',
+    retry: { ...retry, attempts: 2 },
   });
+  const headers = { 'Content-Type': 'application/xml', 'X-Tenant': 'a', Authorization: 'Bearer secret' };
+  const event = await publish(orders, '<paid/>', headers);
+  expect(event).toEqual({ id: expect.any(String), topic: 'order.paid' });
+  const [first] = await mail.received(1);
+  expect(first).toMatchObject({ method: 'PUT', target: '/hooks/paid?v=1' });
+  expect(first!.body.toString()).toBe('<paid/>');
+  const expected = {
+    host: new URL(mail.url).host,
+    'content-type': 'application/xml',
+    'x-tenant': 'a',
+    authorization: undefined,
+    'ce-specversion': '1.0',
+    'ce-id': event.id,
+    'ce-type': 'order.paid',
+    'ce-source': '/services/orders',
+    'holdline-caller': 'orders',
+    'holdline-attempt': '1',
+  };
+  expect(Object.fromEntries(Object.keys(expected).map((name) => [name, first!.header(name)]))).toEqual(expected);
+  expect(Date.parse(first!.header('ce-time') ?? '')).toBeGreaterThan(Date.now() - 600_000);
 
-  test('kill -9 of a subscriber’s sidecar in the middle of deliveries, and a reload: nothing is lost', async () => {
-    await using broker = await startBroker();
-    await using orders = await startSidecar({ service: 'orders', broker: broker.url, outbound: { routes } });
-    await using mail = await startUpstream({ status: 204 });
-    const paid = { name: 'paid', topic: 'order.*', to: 'POST /paid', retry };
-    const config = { service: 'mail', broker: broker.url, inbound: [{ url: mail.url, concurrency: 4 }] };
-    await using sidecar = await startSidecar({ ...config, subscribe: [paid] });
-    const published = new Set<string>();
-    for (let n = 0; n < 60; n++) {
-      published.add((await publish(orders, `event ${n}`)).id);
-      if (n === 20) {
-        await sidecar.kill9();
-        await sidecar.restart();
-      }
-      if (n === 40) {
-        await sidecar.configure({ ...config, subscribe: [] });
-        await eventually(() => expect(sidecar.logs).toContain('the subscription was removed'), { what: 'the reload' });
-      }
+  mail.always({ status: 500 });
+  const refused = await publish(orders, '<broken/>');
+  const list = async () => {
+    const { stdout } = await runHoldline(['dead-letters', 'list', '--json', '--broker', broker.url]);
+    return (JSON.parse(stdout) as { deadLetters: { id: string; event: string; history: unknown[] }[] }).deadLetters;
+  };
+  const [letter] = await eventually(
+    async () => {
+      const letters = await list();
+      expect(letters).toHaveLength(1);
+      return letters;
+    },
+    { what: 'a dead letter' },
+  );
+  expect(letter).toMatchObject({
+    reason: 'exhausted',
+    caller: 'orders',
+    service: 'mail',
+    subscription: 'paid',
+    event: refused.id,
+    topic: 'order.paid',
+    status: 500,
+    history: [{ evidence: 'retry-status' }, { evidence: 'retry-status' }],
+  });
+  expect(mailSidecar.logs).toContain('dead letter');
+  const shown = await runHoldline(['dead-letters', 'show', letter!.id, '--broker', broker.url]);
+  expect(shown.stdout).toContain('paid');
+  mail.always({ status: 200 });
+  await runHoldline(['dead-letters', 'replay', letter!.id, '--broker', broker.url]);
+  const all = await mail.received(4);
+  expect(all[3]!.body.toString()).toBe('<broken/>');
+  expect([all[3]!.header('ce-id'), all[3]!.header('holdline-attempt')]).toEqual([refused.id, '3']);
+  await eventually(async () => expect(await list()).toEqual([]), { what: 'the letter to be gone' });
+});
+
+test('kill -9 of a subscriber’s sidecar in the middle of deliveries, and a reload: nothing is lost', async () => {
+  await using broker = await brokers['NATS JetStream']();
+  await using orders = await startSidecar({ service: 'orders', broker: broker.url, outbound: { routes } });
+  await using mail = await startUpstream({ status: 204 });
+  const paid = { name: 'paid', topic: 'order.*', to: 'POST /paid', retry };
+  const config = { service: 'mail', broker: broker.url, inbound: [{ url: mail.url, concurrency: 4 }] };
+  await using sidecar = await startSidecar({ ...config, subscribe: [paid] });
+  const published = new Set<string>();
+  for (let n = 0; n < 60; n++) {
+    published.add((await publish(orders, `event ${n}`)).id);
+    if (n === 20) {
+      await sidecar.kill9();
+      await sidecar.restart();
     }
-    const [last] = [...published].slice(-1);
-    expect(taken(mail).has(last)).toBe(false);
-    const other = { ...paid, name: 'other', to: 'POST /other', from: 'first' };
-    await sidecar.configure({ ...config, subscribe: [paid, other] });
-    await eventually(() => expect(taken(mail)).toEqual(published), { what: 'every event' });
-    await publish(orders, 'for both');
-    await eventually(() => expect(mail.requests.filter(({ target }) => target === '/other')).toHaveLength(61), {
-      what: 'all of them at the new subscription',
-    });
+    if (n === 40) {
+      await sidecar.configure({ ...config, subscribe: [] });
+      await eventually(() => expect(sidecar.logs).toContain('the subscription was removed'), { what: 'the reload' });
+    }
+  }
+  const [last] = [...published].slice(-1);
+  expect(taken(mail).has(last)).toBe(false);
+  const other = { ...paid, name: 'other', to: 'POST /other', from: 'first' };
+  await sidecar.configure({ ...config, subscribe: [paid, other] });
+  await eventually(() => expect(taken(mail)).toEqual(published), { what: 'every event' });
+  await publish(orders, 'for both');
+  await eventually(() => expect(mail.requests.filter(({ target }) => target === '/other')).toHaveLength(61), {
+    what: 'all of them at the new subscription',
   });
 });
