@@ -47,9 +47,12 @@ function edgeLabel(edge: TopologyEdge, now: number): string {
   return parts.join('<br/>');
 }
 
+/** `12.3/s`, `4/min`, `0.5/h`. */
 function rate(perSecond: number): string {
   if (perSecond === 0) return '0/s';
-  return perSecond >= 1 ? `${Math.round(perSecond * 10) / 10}/s` : `${Math.round(perSecond * 3600) / 60}/min`;
+  const [value, unit] =
+    perSecond >= 1 ? [perSecond, 's'] : perSecond * 60 >= 1 ? [perSecond * 60, 'min'] : [perSecond * 3600, 'h'];
+  return `${Math.round(value * 10) / 10}/${unit}`;
 }
 
 function quoted(text: string): string {

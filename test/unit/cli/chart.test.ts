@@ -58,3 +58,14 @@ test('as a Mermaid flowchart, whatever services are called', () => {
     '  s1 -->|"0/s"| s0',
   ]);
 });
+
+test.for([
+  [12.34, '12.3/s'],
+  [0.5, '30/min'],
+  [1 / 900, '4/h'],
+  [1 / 86_400, '0/h'],
+  [0, '0/s'],
+] as const)('a rate of %d per second is told as %s', ([perSecond, told]) => {
+  const [edge] = topology.edges;
+  expect(topologyTable({ ...topology, edges: [{ ...edge!, perSecond }] }, nine)).toContain(` ${told} `);
+});
