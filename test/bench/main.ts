@@ -1,8 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { arch, cpus, platform, release, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { releasePorts } from '../support/free-port.ts';
+import { readFile } from 'node:fs/promises';
 import { check } from './check.ts';
+import { progress, publish, runCommand, thisMachine } from './command.ts';
 import { startGenerator } from './generator.ts';
 import { install, type Installed, startListening } from './installations.ts';
 import { type Bench, type Measurement, measure } from './measurement.ts';
@@ -49,16 +47,10 @@ async function run(options: Options): Promise<Results> {
       }
     }
   }
-  const [cpu] = cpus();
   return {
     version: 1,
     at: new Date().toISOString(),
-    machine: {
-      cpus: cpus().length,
-      model: cpu?.model.trim() ?? 'unknown',
-      node: process.versions.node,
-      system: `${platform()} ${release()} ${arch()}`,
-    },
+    machine: thisMachine(),
     seconds: options.seconds,
     rounds: options.rounds,
     results: summarise(options.subjects, measurements),
@@ -89,38 +81,15 @@ async function ready(
   return there;
 }
 
-function progress(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-/** Exit codes: 0 measured, 1 a failure or, with `--quick`, a ratio below its floor, 2 wrong usage. */
-async function main(): Promise<number> {
-  let options: Options | 'help';
-  try {
-    options = readOptions(process.argv.slice(2));
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}\n`);
-    return 2;
-  }
-  if (options === 'help') {
-    process.stdout.write(`${usage}\n`);
-    return 0;
-  }
+/** Exit codes: 0 measured, 1 a failure or, with `--quick`, a ratio below its floor. */
+async function command(options: Options): Promise<number> {
   const earlier = options.compare && (JSON.parse(await readFile(options.compare, 'utf8')) as Results);
-  let results: Results;
-  try {
-    results = await run(options);
-  } finally {
-    releasePorts();
-  }
-  const file = options.json ?? join(tmpdir(), 'bench.json');
-  await writeFile(file, `${JSON.stringify(results, undefined, 2)}\n`);
-  process.stdout.write(`${describe(results)}\n`);
-  if (earlier) process.stdout.write(`\n${comparison(earlier, results)}\n`);
-  progress(`\nwritten to ${file}`);
+  const results = await run(options);
+  const text = earlier ? `${describe(results)}\n\n${comparison(earlier, results)}` : describe(results);
+  await publish(text, results, options.json, 'bench.json');
   const complaints = options.quick ? regressions(results.results) : [];
   for (const complaint of complaints) process.stderr.write(`${complaint}\n`);
   return complaints.length > 0 ? 1 : 0;
 }
 
-process.exitCode = await main();
+process.exitCode = await runCommand({ usage, read: readOptions, run: command });

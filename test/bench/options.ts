@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { list, seconds, whole } from './numbers.ts';
 import { choose, type Subject, subjects } from './subjects.ts';
 
 /** What to measure, and what to do with it. */
@@ -56,9 +57,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
   const only = values.only ?? (quick ? 'proxy-1,passthrough,idempotent,guarded,sqlite' : '');
   return {
     subjects: choose(only.split(',').filter((name) => name !== '')),
-    connections: (values.connections ?? (quick ? '32' : '1,32,128'))
-      .split(',')
-      .map((each) => whole('connections', each)),
+    connections: list('connections', values.connections ?? (quick ? '32' : '1,32,128')),
     seconds: seconds('seconds', values.seconds ?? (quick ? '2' : '5')),
     warmUpSeconds: seconds('warm-up', values['warm-up']),
     rounds: whole('rounds', values.rounds ?? (quick ? '3' : '5')),
@@ -67,15 +66,4 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     ...(compare !== undefined && { compare }),
     ...(profile !== undefined && { profile }),
   };
-}
-
-function whole(name: string, text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new RangeError(`--${name} takes whole numbers from 1, not ${text}`);
-  return Number(text);
-}
-
-function seconds(name: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 3600)) throw new RangeError(`--${name} is more than 0 and at most 3600, not ${text}`);
-  return value;
 }

@@ -1,3 +1,4 @@
+import type { Machine } from './command.ts';
 import { againstRestate, type Result, type Results } from './results.ts';
 
 /** A table in Markdown; every column but the first is right-aligned. */
@@ -34,7 +35,7 @@ export function describe({ results, measurements, machine, seconds, rounds }: Re
 }
 
 /** What it was measured on, in a line. */
-export function describeMachine({ cpus, model, system, node }: Results['machine']): string {
+export function describeMachine({ cpus, model, system, node }: Machine): string {
   return `${cpus} × ${model}, ${system}, Node ${node}`;
 }
 

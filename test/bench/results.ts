@@ -1,3 +1,4 @@
+import type { Machine } from './command.ts';
 import type { Measurement, PartUsage } from './measurement.ts';
 import { median } from './statistics.ts';
 import { restateRivals, type Subject } from './subjects.ts';
@@ -24,7 +25,7 @@ export interface Result {
 export interface Results {
   readonly version: 1;
   readonly at: string;
-  readonly machine: { readonly cpus: number; readonly model: string; readonly node: string; readonly system: string };
+  readonly machine: Machine;
   readonly seconds: number;
   readonly rounds: number;
   readonly results: readonly Result[];
