@@ -25,7 +25,7 @@ const agent = new Agent({ keepAlive: true, maxFreeSockets: 1024 });
 
 /**
  * Makes the call and returns its answer. Restate repeats a handler that fails, and keeps what it returned, so the call needs no
- * step of its own (`ctx.run`) to be what an idempotent call of Holdline is; with one it would be slower.
+ * step of its own (`ctx.run`) to be what an idempotent call of Holdline is; one would be an entry more in the journal.
  */
 async function call(_context: unknown, body: Uint8Array): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
