@@ -194,20 +194,42 @@ test('a service that goes away under load loses nothing and repeats nothing that
 });
 
 test('a service that closes resting connections without a word makes no outcome unknown', async () => {
+  let open = 0;
+  let allClosed = Promise.withResolvers<void>();
   await using service = await RawService.start((socket) => {
     socket.on('data', () => {
+      open++;
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      const closed = (how: () => void) => () => {
+        how();
+        if (--open === 0) allClosed.resolve();
+      };
       // In every way: at once, in the next turn, a little later.
       const way = service.received.length % 3;
-      if (way === 0) setTimeout(() => socket.end(), 1);
-      else if (way === 1) setTimeout(() => socket.end(), 5);
-      else setTimeout(() => socket.destroy(), 20);
+      if (way === 0)
+        setTimeout(
+          closed(() => socket.end()),
+          1,
+        );
+      else if (way === 1)
+        setTimeout(
+          closed(() => socket.end()),
+          5,
+        );
+      else
+        setTimeout(
+          closed(() => socket.destroy()),
+          20,
+        );
     });
   });
   room(service.url, { concurrency: 4 });
   for (let wave = 0; wave < 25; wave++) {
+    allClosed = Promise.withResolvers();
     const calls = [callee.store(sample()), callee.store(sample())];
     for (const response of await Promise.all(calls.map(outcome))) expect(response.outcome).toBe('answered');
+    // Not a moment later, so that this side has not been told of it. A service that closes after the last look, while the request is on its way, is no other than one that broke: that is unknown.
+    await allClosed.promise;
   }
 });
 
