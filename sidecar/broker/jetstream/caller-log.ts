@@ -112,12 +112,14 @@ export class JetStreamCallerLog implements CallerLog {
   async #already(action: ActionEvent): Promise<Stored> {
     for (let race = 0; race < RACES; race++) {
       const open = await this.#open(action.service, action.id);
-      if (open !== undefined) {
+      const response = await this.#response(action.id);
+      // An action may be there for a moment after its response is.
+      const isOver = response !== undefined && (open === undefined || endsRound(response, open.round));
+      if (isOver && endsRound(response, action.round)) return { kind: 'finished', response };
+      if (open !== undefined && !isOver) {
         this.#awaited.expectRound(action.id, open.round);
         return { kind: 'open', fingerprint: open.fingerprint };
       }
-      const response = await this.#response(action.id);
-      if (response !== undefined && endsRound(response, action.round)) return { kind: 'finished', response };
     }
     throw new BrokerUnavailable(
       `call ${action.id} is remembered as stored, but neither it nor its answer can be found`,
