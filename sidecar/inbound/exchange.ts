@@ -86,7 +86,8 @@ export class Exchange {
   #brokerSince: number | undefined;
   /** Ends the storing of a large answer that is of no use any more. */
   #storing: AbortController | undefined;
-  #answered = false;
+  /** The service has begun to answer. */
+  #incoming: IncomingMessage | undefined;
   #settle: ((observation: Observation) => void) | undefined;
 
   /** @throws TypeError for a request that cannot be written; nothing was sent then */
@@ -122,7 +123,7 @@ export class Exchange {
     const waited = this.#brokerTime + (this.#brokerSince === undefined ? 0 : now - this.#brokerSince);
     const left = this.#startedAt + timeout + waited - now;
     if (left > 1) this.#timer = setTimeout(() => this.#timeOver(), left);
-    else this.abort(`no whole answer within ${timeout} ms`);
+    else this.abort(`no whole answer within ${timeout} ms${begun(this.#incoming)}`);
   }
 
   #waitsForBroker(waits: boolean): void {
@@ -157,7 +158,7 @@ export class Exchange {
   }
 
   #collect(incoming: IncomingMessage): void {
-    this.#answered = true;
+    this.#incoming = incoming;
     const chunks: Buffer[] = [];
     let size = 0;
     const { maxBody, maxInlineBody } = this.#limits;
@@ -247,7 +248,7 @@ export class Exchange {
   #failed(error: Error): void {
     if (this.#settle === undefined) return;
     if (provesNotSent(error, this.#fresh)) return this.#end({ kind: 'not-sent', detail: describe(error) });
-    if (!this.#fresh && !this.#answered) this.#connections.distrust();
+    if (!this.#fresh && this.#incoming === undefined) this.#connections.distrust();
     this.#end({ kind: 'no-answer', detail: describe(error) });
   }
 
@@ -258,6 +259,15 @@ export class Exchange {
     this.#settle = undefined;
     this.#storing?.abort(new Error('the exchange is over'));
   }
+}
+
+/** What is known of an answer that did not end in time: that it began is what tells a stream from a slow service. */
+function begun(incoming: IncomingMessage | undefined): string {
+  if (incoming === undefined) return '';
+  const type = fieldValue(incoming.rawHeaders, 'content-type') ?? '';
+  const isStream = /^text\/event-stream\b/i.test(type);
+  const advice = isStream ? '; a stream of events has no end to wait for and needs a passthrough route' : '';
+  return `: it began with ${incoming.statusCode} and did not end${advice}`;
 }
 
 function outgoingRequest(

@@ -78,6 +78,14 @@ export class RawConnection implements Disposable {
     return { statusLine, status, reason: match[2] ?? '', headers, body: framed.body, trailers: framed.trailers, bytes };
   }
 
+  /**
+   * Resolves when these bytes are among those that are not read yet; they stay there.
+   * @throws Error as {@link readResponse}
+   */
+  async readUntil(bytes: string): Promise<void> {
+    await this.#upTo(bytes, 0);
+  }
+
   /** Everything not read yet, once the peer has closed. */
   async readToEnd(): Promise<Buffer> {
     while (!this.#ended) await this.#more();

@@ -255,14 +255,39 @@ test('no answer - the service resets the connection', async () => {
   });
 });
 
+const event = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n';
 test.each([
-  { what: 'at all', raw: '' },
-  { what: 'to its end', raw: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab' },
-])('no answer - the service does not answer $what in time', async ({ raw }) => {
+  { what: 'at all', raw: '', detail: '' },
+  {
+    what: 'to its end',
+    raw: 'HTTP/1.1 202 OK\r\nContent-Length: 5\r\n\r\nab',
+    detail: ': it began with 202 and did not end',
+  },
+  {
+    what: 'but with a stream',
+    raw: event,
+    detail:
+      ': it began with 200 and did not end; a stream of events has no end to wait for and needs a passthrough route',
+  },
+])('no answer - the service does not answer $what in time', async ({ raw, detail }) => {
   await using service = await RawService.start((socket) => socket.once('data', () => socket.write(raw)));
   expect(await towards(service.url).send(sampleAction(), { timeout: 150 })).toEqual({
     kind: 'no-answer',
-    detail: 'no whole answer within 150 ms',
+    detail: `no whole answer within 150 ms${detail}`,
+  });
+});
+
+test('no answer - one that dribbles on is given up as well', async () => {
+  await using service = await RawService.start((socket) => {
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n');
+      const dribble = () => socket.writable && socket.write('x', () => setTimeout(dribble, 5));
+      dribble();
+    });
+  });
+  expect(await towards(service.url).send(sampleAction(), { timeout: 300, maxBody: 200_000 })).toEqual({
+    kind: 'no-answer',
+    detail: 'no whole answer within 300 ms: it began with 200 and did not end',
   });
 });
 
