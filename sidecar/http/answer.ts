@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { endToEndAnswer, fieldValue, withoutField } from './headers.ts';
+import { endToEndAnswer, soleValue, withoutField } from './headers.ts';
 import {
   bodySize,
   type Answer,
@@ -198,9 +198,9 @@ function unanswered({ outcome, call, attempts }: ResponseEvent): Reply {
 
 function answerOf(answer: Answer, call: CallFacts, replayed: boolean, outcome?: string): Reply {
   let headers = endToEndAnswer(answer.headers);
-  const length = fieldValue(headers, 'content-length');
+  const length = soleValue(headers, 'content-length');
   const bodyless = call.method === 'HEAD' || answer.status === 304 || answer.status === 204;
-  if (length !== undefined && !bodyless && Number(length) !== bodySize(answer)) {
+  if (length === null || (length !== undefined && !bodyless && Number(length) !== bodySize(answer))) {
     // Responses can be published by hand; a false length would put the next answer on this connection out of step.
     headers = withoutField(headers, 'content-length');
   }
@@ -220,6 +220,12 @@ export function unreadable(reply: Reply, why: string, retryAfter?: number): Repl
     return problem('broker-unavailable', { detail, callId, located: true, retryAfter });
   }
   const detail = `The call was carried out and answered with ${status}, but the body of the answer is lost: ${why}.`;
+  return problem('outcome-unknown', { detail, callId });
+}
+
+/** In place of a stored answer that is no HTTP, as one that was published by hand may be. */
+export function unwritable({ callId }: Reply, why: string): Reply {
+  const detail = `The call was carried out, but what is stored as its answer cannot be written: ${why}.`;
   return problem('outcome-unknown', { detail, callId });
 }
 

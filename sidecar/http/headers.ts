@@ -126,6 +126,16 @@ export function fieldValue(raw: RawHeaders, name: string): string | undefined {
   return undefined;
 }
 
+/** The value of a field that a message has once, or null where it has several; `name` in lower case. */
+export function soleValue(raw: RawHeaders, name: string): string | null | undefined {
+  let value: string | null | undefined;
+  for (let at = 0; at < raw.length; at += 2) {
+    if (raw[at]!.length === name.length && raw[at]!.toLowerCase() === name)
+      value = value === undefined ? raw[at + 1] : null;
+  }
+  return value;
+}
+
 /** All fields but those with this name; `name` in lower case. */
 export function withoutField(raw: RawHeaders, name: string): string[] {
   const kept: string[] = [];

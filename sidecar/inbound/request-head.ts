@@ -9,6 +9,8 @@ import { bodySize, type ActionEvent, type RawHeaders } from '../model/call.ts';
  * Some fields of the caller are not passed on as they are:
  * - `traceparent` and `tracestate`, where the call has a trace of its own that continues the caller's;
  * - `Expect`: the sidecar that took the request has met the expectation, and the content is at hand (RFC 9110 §10.1.1);
+ * - `Transfer-Encoding`, which only an event that was published by hand has: beside a length it would let the callee read
+ *   another request than the one that is stored (RFC 9112 §11.2);
  * - `webhook-…`, where the attempt is signed here;
  * - `Content-Length`, where the stored body is framed in another way (no body, or chunks because of trailers).
  *
@@ -40,6 +42,7 @@ export function requestHeaders(
         hasHost = true;
         break;
       case 'expect':
+      case 'transfer-encoding':
         continue;
       case 'traceparent':
       case 'tracestate':
@@ -84,7 +87,9 @@ function isSized(stored: RawHeaders): boolean {
 
 /** Lengths of the names that {@link requestHeaders} looks at: most others need not be lower-cased. */
 const LENGTHS = new Set(
-  ['host', 'expect', 'tracestate', 'traceparent', 'content-length', 'idempotency-key'].map((name) => name.length),
+  ['host', 'expect', 'transfer-encoding', 'tracestate', 'traceparent', 'content-length', 'idempotency-key'].map(
+    (name) => name.length,
+  ),
 );
 
 function wellKnown(name: string): string | undefined {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BODY_WINDOW } from '../broker/chunks.ts';
 import { BodyLost, BrokerUnavailable, type BodyStore } from '../broker/port.ts';
-import { unreadable, type Reply } from '../http/answer.ts';
+import { unreadable, unwritable, type Reply } from '../http/answer.ts';
 import { pour, primed } from '../http/body.ts';
 import type { RequestFacts } from '../http/headers.ts';
 import { fieldValue, withoutField } from '../http/headers.ts';
@@ -55,6 +55,8 @@ export class Exchange {
   trace: TraceContext | undefined;
   /** The stored answer that the caller gets. */
   response: ResponseEvent | undefined;
+  /** The connection ends with the answer, which is given. */
+  isLast = false;
   readonly #context: ExchangeContext;
 
   constructor(
@@ -96,7 +98,13 @@ export class Exchange {
     const declared = this.facts.contentLength ?? Number.POSITIVE_INFINITY;
     const lingers = stillToCome && (reply.close || declared > dropLimit);
     const close = reply.close || lingers || this.#context.draining;
-    writeReply(this.res, this.method, this.req.httpVersionMinor, reply, { close, end: !lingers });
+    this.isLast = close;
+    try {
+      writeReply(this.res, this.method, this.req.httpVersionMinor, reply, { close, end: !lingers });
+    } catch (error) {
+      this.#unwritable(reply, error);
+      return;
+    }
     if (lingers) this.#linger();
     // What was begun to be read must be read to its end before the connection can be used again.
     else if (stillToCome) this.req.unpipe().resume();
@@ -131,12 +139,28 @@ export class Exchange {
     if (this.over) return;
     const stillToCome = this.hasBody && !req.complete;
     const close = reply.close || stillToCome || this.#context.draining;
-    const chunked = writeHead(res, this.method, req.httpVersionMinor, reply, close);
-    if (chunked && reply.trailers.length > 0) res.addTrailers(fieldPairs(reply.trailers));
+    try {
+      const chunked = writeHead(res, this.method, req.httpVersionMinor, reply, close);
+      if (chunked && reply.trailers.length > 0) res.addTrailers(fieldPairs(reply.trailers));
+    } catch (error) {
+      this.#unwritable(reply, error);
+      return;
+    }
     if (stillToCome) req.unpipe().resume();
     if (callAnswered.hasSubscribers) this.#tell(reply);
     this.#watchReader(BODY_WINDOW);
     if (await pour(parts, res)) res.end();
+  }
+
+  /** Answers can be published by hand: one that would not be the HTTP that it seems to be is not written at all. */
+  #unwritable(reply: Reply, error: unknown): void {
+    if (this.over || reply.problem !== undefined) {
+      this.#broken(error);
+      return;
+    }
+    const cause = error instanceof Error ? error : new Error(String(error));
+    trouble.publish({ where: 'outbound', error: cause, ...(reply.callId !== undefined && { callId: reply.callId }) });
+    this.send(unwritable(reply, cause.message));
   }
 
   /** An answer that was begun cannot be taken back; only a broken connection says that it is not whole. */
@@ -220,6 +244,7 @@ export function writeHead(
   close: boolean,
 ): boolean {
   let { headers } = head;
+  if (head.status < 200) throw new RangeError(`${head.status} is not the status of an answer`);
   res.sendDate = false;
   if (close) res.shouldKeepAlive = false;
   // Persistent is what HTTP/1.1 is by itself: no `Connection`, no `Keep-Alive`.

@@ -244,7 +244,15 @@ export class OpenCall implements Held {
     if (this.#phase === 'closed') return;
     // Closed before anybody is told, so that `leave` finds nothing left to do.
     this.#close();
-    for (const hold of this.#holds) hold.answer(response, replayed);
+    for (const hold of this.#holds) {
+      try {
+        hold.answer(response, replayed);
+      } catch (error) {
+        // Responses can be published by hand, also such that nothing can be made of them.
+        this.#tellTrouble(error);
+        hold.exchange.res.destroy();
+      }
+    }
   }
 
   #refuse(tell: (hold: Hold) => void): void {
@@ -258,6 +266,12 @@ export class OpenCall implements Held {
       this.#refuse((hold) => hold.refuse(error));
       return;
     }
+    this.#tellTrouble(error);
+    // Whether the call is stored is not known, so no answer would be true: the connection breaks, as in any crash.
+    this.#refuse((hold) => hold.exchange.res.destroy());
+  }
+
+  #tellTrouble(error: unknown): void {
     const { trace } = this.#action;
     trouble.publish({
       where: 'outbound',
@@ -265,8 +279,6 @@ export class OpenCall implements Held {
       callId: this.id,
       ...(trace !== undefined && { trace }),
     });
-    // Whether the call is stored is not known, so no answer would be true: the connection breaks, as in any crash.
-    this.#refuse((hold) => hold.exchange.res.destroy());
   }
 
   #close(): void {

@@ -181,6 +181,11 @@ class OutboundSide implements Outbound {
   }
 
   #request(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, host: string | undefined): void {
+    if (this.#exchanges.get(req.socket)?.isLast === true) {
+      // It came behind one that was refused, so that nobody knows whether it was meant as a request.
+      req.resume();
+      return;
+    }
     const facts = readRequestFacts(req.rawHeaders);
     const line = lineOf(req);
     const addressed = addressOf(line, facts, host);
@@ -191,6 +196,7 @@ class OutboundSide implements Outbound {
     const exchange = new Exchange(this.#context, req, res, { facts, address, expectsContinue });
     this.#exchanges.set(req.socket, exchange);
     if ('malformed' in addressed) exchange.send(malformed(`${sentence(addressed.malformed)}.`));
+    else if (req.httpVersionMajor !== 1) exchange.send(malformed('The request line names no version of HTTP.'));
     else if (facts.transferEncoding !== undefined && line.minorVersion === 0) {
       // Its framing cannot be trusted (RFC 9112 §6.1).
       exchange.send(malformed('An HTTP/1.0 request has no Transfer-Encoding.'));
@@ -226,7 +232,8 @@ class OutboundSide implements Outbound {
 
   /** Only a WebSocket that is passed through; on a durable route an offer to upgrade is ignored, as HTTP allows. */
   #upgrades(req: IncomingMessage, host: string | undefined): boolean {
-    if (req.method !== 'GET' || req.headers.upgrade?.toLowerCase() !== 'websocket') return false;
+    if (req.httpVersionMajor !== 1 || req.method !== 'GET' || req.headers.upgrade?.toLowerCase() !== 'websocket')
+      return false;
     const address = addressOf(lineOf(req), readRequestFacts(req.rawHeaders), host);
     if ('malformed' in address || isReserved(address.path) || this.#draining) return false;
     const routed = this.#router({ ...address, method: req.method ?? '' });
@@ -244,6 +251,10 @@ class OutboundSide implements Outbound {
   }
 
   #connect(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (req.httpVersionMajor !== 1) {
+      refuse(socket, malformed('The request line names no version of HTTP.'));
+      return;
+    }
     if (readRequestFacts(req.rawHeaders).hosts.length > 1) {
       refuse(socket, malformed('The request has more than one Host header.'));
       return;

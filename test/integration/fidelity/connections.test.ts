@@ -26,8 +26,8 @@ async function dribble(write: (byte: string, done: () => void) => void, bytes: s
 }
 
 function answerSlowly(socket: Socket, answer: string): void {
-  const [first = '', rest] = [answer.slice(0, 1), answer.slice(1)];
-  if (first !== '') socket.write(first, 'latin1', () => setImmediate(() => answerSlowly(socket, rest)));
+  const rest = answer.slice(1);
+  if (answer !== '') socket.write(answer.slice(0, 1), 'latin1', () => setImmediate(() => answerSlowly(socket, rest)));
 }
 
 async function bodyOf(connection: RawConnection): Promise<string> {

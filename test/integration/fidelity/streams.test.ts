@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createLatch } from '../../support/latch.ts';
 import { connectRaw, exchangeRaw } from '../../support/raw-http.ts';
-import { startRig, ways, type Rig, type Way } from './rig.ts';
+import { startRig, ways, type Rig } from './rig.ts';
 
 let rig: Rig;
 beforeAll(
@@ -14,11 +14,14 @@ const events = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
 
 test('a stream of events flows through passthrough: the first one is there while the callee still holds the stream', async () => {
-  const go = createLatch<void>();
+  const go = createLatch();
   rig.callee.reacts((socket) => {
     socket.write(events + chunk('data: 1\n\n'));
     // The second one is only written once the caller has had the first.
-    void go.wait('the first event to be read').then(() => socket.write(`${chunk('data: 2\n\n')}0\r\n\r\n`));
+    go.wait('the first event to be read').then(
+      () => socket.write(`${chunk('data: 2\n\n')}0\r\n\r\n`),
+      () => socket.destroy(),
+    );
   });
   using connection = await connectRaw(rig.port.passthrough);
   connection.send('GET /events HTTP/1.1\r\nHost: payments\r\nAccept: text/event-stream\r\n\r\n');
@@ -29,7 +32,7 @@ test('a stream of events flows through passthrough: the first one is there while
 });
 
 test('a request streams, too: the callee has its beginning before its end is sent', async () => {
-  const begun = createLatch<void>();
+  const begun = createLatch();
   rig.callee.reacts('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', () => begun.open());
   using connection = await connectRaw(rig.port.passthrough);
   connection.send(`POST /up HTTP/1.1\r\nHost: payments\r\nTransfer-Encoding: chunked\r\n\r\n${chunk('abc')}`);
@@ -58,7 +61,7 @@ test('a WebSocket flows through passthrough both ways', async () => {
   await connection.readUntil('DEF');
 });
 
-test.for(durable)('an answer that never ends is a clear error, %s', async (way: Way) => {
+test.for(durable)('an answer that never ends is a clear error, %s', async (way) => {
   rig.callee.reacts((socket) => socket.write(events + chunk('data: 1\n\n')));
   const problemOf = async (method: string) => {
     const answer = await exchangeRaw(rig.port[way], `${method} /events HTTP/1.1\r\nHost: payments\r\n\r\n`);

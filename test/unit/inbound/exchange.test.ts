@@ -93,6 +93,18 @@ test('request - a body that was sent in chunks gets a length, an empty one too',
   expect(sent).toMatch(/GET \/get [^]*Content-Length: 3\r\n[^]*\r\n\r\nxyz$/);
 });
 
+test('request - framing that was stored by hand does not go out', async () => {
+  await using service = await RawService.start(answering(ok));
+  const { send } = towards(service.url);
+  const fields = ['Transfer-Encoding', 'chunked', 'Content-Length', '0', 'content-length', '5', 'Content-Length', '5'];
+  for (const body of ['', 'abcde']) {
+    await send(sampleAction({ headers: ['Host', 'a', ...fields], body: Buffer.from(body), hasBody: body !== '' }));
+  }
+  const sent = service.received.join('');
+  expect(sent).not.toMatch(/transfer-encoding/i);
+  expect(sent.match(/content-length: .*/gi)).toEqual(['content-length: 5']);
+});
+
 test('request - trailers go in chunked coding', async () => {
   await using service = await RawService.start(answering(ok));
   const headers = ['Host', 'payments', 'Trailer', 'X-Sum', 'Content-Length', '3'];

@@ -31,7 +31,73 @@ describe('what is no HTTP, or could be read in two ways, is refused and the conn
     ['a folded header', 400, 'GET / HTTP/1.1\r\nHost: payments\r\nA: b\r\n c\r\n\r\n'],
     ['a bare line feed', 400, 'GET / HTTP/1.1\nHost: payments\n\n'],
     ['a NUL in a header', 400, 'GET / HTTP/1.1\r\nHost: payments\r\nA: b\0\r\n\r\n'],
+    ['a NUL in a target', 400, 'GET /a\0b HTTP/1.1\r\nHost: payments\r\n\r\n'],
+    ['a NUL in a name', 400, 'GET / HTTP/1.1\r\nHost: payments\r\nA\0: b\r\n\r\n'],
+    ['a bare carriage return in a value', 400, 'GET / HTTP/1.1\r\nHost: payments\r\nA: b\rB: c\r\n\r\n'],
+    ['a bare line feed between fields', 400, 'GET / HTTP/1.1\r\nHost: payments\nA: b\r\n\r\n'],
+    ['a bare line feed at the end of the head', 400, 'GET / HTTP/1.1\r\nHost: payments\r\n\nGET / HTTP/1.1\r\n\r\n'],
+    ['a line that is no field', 400, 'GET / HTTP/1.1\r\nHost: payments\r\nnothing\r\n\r\n'],
+    ['a field without a name', 400, 'GET / HTTP/1.1\r\nHost: payments\r\n: b\r\n\r\n'],
+    ['a folded first field', 400, 'GET / HTTP/1.1\r\n Host: payments\r\n\r\n'],
+    ['two equal Content-Lengths', 400, requestBytes(`${post}\nContent-Length: 3\nContent-Length: 3`, 'abc')],
+    ['a Content-Length with a sign', 400, requestBytes(`${post}\nContent-Length: +3`, 'abc')],
+    ['a Content-Length in hexadecimal', 400, requestBytes(`${post}\nContent-Length: 0x3`, 'abc')],
+    ['an empty Content-Length', 400, requestBytes(`${post}\nContent-Length:`, 'abc')],
+    [
+      'a Content-Length that no number holds',
+      400,
+      requestBytes(`${post}\nContent-Length: 18446744073709551619`, 'abc'),
+    ],
+    ['chunked twice', 501, requestBytes(`${post}\nTransfer-Encoding: chunked, chunked`, '0\r\n\r\n')],
+    ['chunked that is not the last', 501, requestBytes(`${post}\nTransfer-Encoding: chunked, gzip`, '0\r\n\r\n')],
+    ['a coding that only looks like chunked', 501, requestBytes(`${post}\nTransfer-Encoding: xchunked`, '0\r\n\r\n')],
+    ['chunked in quotes', 501, requestBytes(`${post}\nTransfer-Encoding: "chunked"`, '0\r\n\r\n')],
+    ['a space in the target', 400, requestBytes('GET /a b HTTP/1.1\nHost: payments')],
+    ['HTTP/0.9', 400, 'GET /\r\n\r\n'],
+    ['no version', 400, 'GET /:HTTP/1.1\r\nHost: payments\r\n\r\n'],
+    ['HTTP/1.2', 400, requestBytes('GET / HTTP/1.2\nHost: payments')],
+    ['a method with a colon', 400, requestBytes('GE:T / HTTP/1.1\nHost: payments')],
+    ['one field that is too large', 431, requestBytes(`GET / HTTP/1.1\nHost: payments\nA${'x'.repeat(100_000)}: b`)],
+    ['more fields than fit', 431, requestBytes(`GET / HTTP/1.1\nHost: payments${'\nA: b'.repeat(40_000)}`)],
+    [
+      'trailers that are too large',
+      431,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, `0\r\nA: ${'x'.repeat(100_000)}\r\n\r\n`),
+    ],
     ['a malformed chunk size', 400, requestBytes(`${post}\nTransfer-Encoding: chunked`, 'zz\r\n')],
+    [
+      'a chunk size in another form',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, '0x3\r\nabc\r\n0\r\n\r\n'),
+    ],
+    ['a negative chunk size', 400, requestBytes(`${post}\nTransfer-Encoding: chunked`, '-3\r\nabc\r\n0\r\n\r\n')],
+    [
+      'a chunk size that no number holds',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, '10000000000000003\r\nabc'),
+    ],
+    ['a chunk longer than its size', 400, requestBytes(`${post}\nTransfer-Encoding: chunked`, '2\r\nabc\r\n0\r\n\r\n')],
+    [
+      'a chunk that ends with a bare line feed',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, '3\r\nabc\n0\r\n\r\n'),
+    ],
+    [
+      'a chunk size that ends with a bare line feed',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, '3\nabc\r\n0\r\n\r\n'),
+    ],
+    [
+      'a bare line feed in a chunk extension',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, '3;a\nabc\r\n0\r\n\r\n'),
+    ],
+    ['a space after a chunk size', 400, requestBytes(`${post}\nTransfer-Encoding: chunked`, '3 \r\nabc\r\n0\r\n\r\n')],
+    [
+      'chunk extensions without end',
+      400,
+      requestBytes(`${post}\nTransfer-Encoding: chunked`, `3;${'x'.repeat(100_000)}\r\nabc\r\n0\r\n\r\n`),
+    ],
     [
       'chunks from HTTP/1.0',
       400,
@@ -77,6 +143,15 @@ test('the answer of a request before a malformed one comes first, and is its own
   expect((await connection.readResponse()).body.toString()).toBe('ok');
   expect(problemOf(await connection.readResponse())).toMatchObject({ status: 400, code: 'bad-request' });
   await connection.readToEnd();
+});
+
+test('what comes behind a request that was refused with its connection is not carried out', async () => {
+  using connection = await connectRaw(room.port);
+  const before = room.caller.stored.length;
+  connection.send(requestBytes('GET / HTTP/1.1\nA: b') + requestBytes('GET /behind HTTP/1.1\nHost: payments'));
+  expect(problemOf(await connection.readResponse())).toMatchObject({ status: 400, code: 'bad-request' });
+  expect((await connection.readToEnd()).toString()).toBe('');
+  expect(room.caller.stored).toHaveLength(before);
 });
 
 describe('a body that is too large', () => {
