@@ -22,7 +22,7 @@ export function natsUsers(
     '#',
     '# What these permissions do not keep apart:',
     '# - Callees of one caller: a response is stored under its caller and its call id, so any of them may read what the others',
-    '#   answered, and who knows the id of an open call may answer it in the place of another; or remove large answers.',
+    '#   answered and remove large answers, and who knows the id of an open call may answer it in the place of another.',
     '# - Callers of one callee: they may take calls back, and so may delete calls and large bodies of each other that wait there,',
     '#   and read and write the records of attempts.',
     '# - Dead letters: who may take its own off the list may take off others.',
