@@ -194,15 +194,19 @@ export async function playDemo(options: {
     );
     if (options.wait && held) {
       narrator.say(`
-Everything is still running. Try, in another terminal:
+Everything is still running. The page of orders' sidecar shows who calls whom, and every call:
+  ${urls.ordersAdmin}/
+Try, in another terminal:
   curl -i -X POST ${urls.orders}/orders -H 'Content-Type: application/json' -d '{"customer":"you","amount":1}'
   node_modules/.bin/node sidecar/main.ts calls list --config ${configs.orders}
   curl -s ${urls.ordersAdmin}/ready
+  node_modules/.bin/node sidecar/main.ts topology --config ${configs.orders}
 Ctrl+C ends it.`);
       await untilInterrupted();
     } else {
       narrator.say(
-        'Try `npm run demo` to keep everything running and look around, and README.md for your own services.',
+        `The page of orders' sidecar was at ${urls.ordersAdmin}/ as long as this ran.\n` +
+          'Try `npm run demo` to keep everything running and look around, and README.md for your own services.',
       );
     }
     return held;
