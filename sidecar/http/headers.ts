@@ -15,6 +15,8 @@ export interface RequestFacts {
   readonly traceparent: string[];
   readonly tracestate: string[];
   hops: string | undefined;
+  /** The call of which this request seems to be an attempt. */
+  callId: string | undefined;
   /** Some fields are for this connection or for Holdline, and must not go on. */
   hasOwnFields: boolean;
 }
@@ -32,6 +34,7 @@ export function readRequestFacts(raw: RawHeaders): RequestFacts {
     traceparent: [],
     tracestate: [],
     hops: undefined,
+    callId: undefined,
     hasOwnFields: false,
   };
   for (let at = 0; at < raw.length; at += 2) {
@@ -70,6 +73,9 @@ export function readRequestFacts(raw: RawHeaders): RequestFacts {
         break;
       case 'holdline-hops':
         facts.hops = value;
+        break;
+      case 'holdline-call-id':
+        facts.callId = value;
         break;
     }
     if (!facts.hasOwnFields && (ownRequestFields.has(name) || name.startsWith('holdline-'))) facts.hasOwnFields = true;

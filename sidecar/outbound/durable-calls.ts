@@ -86,6 +86,10 @@ export class DurableCalls {
       exchange.send(malformed('The request has more than one Idempotency-Key.'));
       return;
     }
+    if (this.#options.holds.hasComeBack(exchange)) {
+      exchange.send(cameBack(callee ?? 'the subscribers'));
+      return;
+    }
     const declared = facts.contentLength ?? 0;
     if (declared > this.#bodyLimit(route)) {
       this.#tooLarge(exchange, route);
@@ -335,6 +339,14 @@ export class DurableCalls {
 /** A key that the caller gave says more than what the request looks like. */
 function isByContent({ idempotencyKey }: RouteConfig, key: string | undefined): boolean {
   return idempotencyKey === 'content' && key === undefined;
+}
+
+/** `508` is no status that is tried again, so that the call in its first round ends with it. */
+function cameBack(service: string): Reply {
+  const detail =
+    `This is an attempt of a call to ${service} for which a caller waits here: it came back to the sidecar that sent it. ` +
+    `The inbound url of ${service} seems to lead to an outbound listener.`;
+  return problem('upstream-unreachable', { detail, status: 508, error: 'proxy_loop_detected' });
 }
 
 /** The caller's trace goes on, or a new one begins; whoever listens may continue it by a span of its own. */

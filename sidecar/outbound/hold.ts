@@ -64,6 +64,11 @@ export class Hold {
     this.#alarms = alarms;
   }
 
+  /** The call that is waited for, where it is known. */
+  get callId(): string | undefined {
+    return this.#call?.id;
+  }
+
   /** When the hold is over, on the clock of `performance.now()`. */
   get until(): number {
     return this.#until;

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { OutboundConfig } from '../config/config.ts';
 import { refusingLimit } from '../policy/admission.ts';
+import type { Exchange } from './exchange.ts';
 import type { Hold } from './hold.ts';
 
 /** Every caller whose connection is kept open, and how much of them fits. */
@@ -24,6 +25,15 @@ export class Holds {
   /** A snapshot: ending a hold takes it off. */
   all(): Hold[] {
     return [...this.#holds];
+  }
+
+  /** Whether a caller waits here for a call of which this request is an attempt that came back. */
+  hasComeBack({ facts, method, service }: Exchange): boolean {
+    const { callId } = facts;
+    if (callId === undefined) return false;
+    // Services pass fields on that they do not know: the id alone says nothing.
+    const isSame = (hold: Hold) => hold.exchange.method === method && hold.exchange.service === service;
+    return this.all().some((hold) => hold.callId === callId && isSame(hold));
   }
 
   /** @returns the limit that refuses, undefined when `hold` is in with this many bytes */

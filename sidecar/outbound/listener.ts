@@ -7,8 +7,6 @@ import { isRequestLine, isUnknownMethod, RereadConnection, unreadRequest, type P
 
 /** Room for cookies and tokens; past this a head is answered 431, bytes. */
 const maxHeaderSize = 64 * 1024;
-/** A connection that sends no whole head within this is closed (slowloris), ms. */
-const headersTimeout = 60_000;
 /** Longer than the idle time of common clients, so that they close first and never write into a closing connection, ms. */
 const keepAliveTimeout = 75_000;
 
@@ -40,14 +38,17 @@ export class Listener {
   #bound: AddressInfo | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(name: string, address: ListenAddress, handlers: ListenerHandlers) {
+  /** @param headLimit a connection that sends no whole head within this is closed (slowloris), ms */
+  constructor(name: string, address: ListenAddress, handlers: ListenerHandlers, headLimit: number) {
     this.#name = name;
     this.#address = address;
     const options = {
       // The check is made by us, so that the refusal is a problem like all others.
       requireHostHeader: false,
       maxHeaderSize,
-      headersTimeout,
+      headersTimeout: headLimit,
+      // How often it is looked at.
+      connectionsCheckingInterval: headLimit / 2,
       keepAliveTimeout,
       // A slow upload is not an error; one that stops is noticed by whoever reads it.
       requestTimeout: 0,

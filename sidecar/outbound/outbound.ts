@@ -12,7 +12,7 @@ import { CallResource } from './call-resource.ts';
 import { DurableCalls } from './durable-calls.ts';
 import { endLinger, Exchange, type ExchangeContext } from './exchange.ts';
 import { Holds } from './holds.ts';
-import { Listener } from './listener.ts';
+import { Listener, type ListenerHandlers } from './listener.ts';
 import { Passthrough } from './passthrough.ts';
 import { refuse } from './refusal.ts';
 import { openTunnel } from './tunnel.ts';
@@ -46,6 +46,8 @@ export interface OutboundOptions {
   readonly broker: Broker;
   /** A caller that stands still in the middle of its request or its answer is given up after this, ms. Default a minute. */
   readonly stallLimit?: number;
+  /** A caller whose head is not complete after this is given up, however steadily it sends, ms. Default a minute. */
+  readonly headLimit?: number;
 }
 
 export function createOutbound(options: OutboundOptions): Outbound {
@@ -63,6 +65,7 @@ class OutboundSide implements Outbound {
   #router: Router;
   #upstreams: Upstreams;
   #draining = false;
+  readonly #headLimit: number;
   readonly #alarms = new Alarms();
   readonly #holds: Holds;
   readonly #calls: DurableCalls;
@@ -75,7 +78,9 @@ class OutboundSide implements Outbound {
   readonly #prepare: (config: OutboundConfig) => void;
   readonly #context: ExchangeContext;
 
-  constructor({ service, config, broker, stallLimit = patienceWithCallers }: OutboundOptions) {
+  constructor(options: OutboundOptions) {
+    const { service, config, broker, stallLimit = patienceWithCallers, headLimit = patienceWithCallers } = options;
+    this.#headLimit = headLimit;
     this.#config = config;
     this.#router = compileRoutes(config.routes);
     this.#upstreams = new Upstreams(config.hosts);
@@ -170,14 +175,15 @@ class OutboundSide implements Outbound {
   }
 
   #listener(name: string, listen: ListenAddress, host: () => string | undefined): Listener {
-    return new Listener(name, listen, {
+    const handlers: ListenerHandlers = {
       request: (req, res, expectsContinue) => this.#request(req, res, expectsContinue, host()),
       upgrades: (req) => this.#upgrades(req, host()),
       upgrade: (req, socket, head) => this.#upgrade(req, socket, head, host()),
       connect: (req, socket, head) => this.#connect(req, socket, head),
       isAnswered: (socket) => this.#exchanges.get(socket)?.res.closed,
       failed: (socket, reply) => this.#failed(socket, reply),
-    });
+    };
+    return new Listener(name, listen, handlers, this.#headLimit);
   }
 
   #request(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, host: string | undefined): void {

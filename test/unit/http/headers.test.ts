@@ -97,6 +97,7 @@ Holdline-Hops: h`;
     traceparent: ['t'],
     tracestate: ['s1', 's2'],
     hops: 'h',
+    callId: undefined,
     hasOwnFields: true,
   });
 });

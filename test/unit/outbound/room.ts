@@ -28,7 +28,7 @@ export async function openRoom(
   route: Partial<RouteConfig> = {},
   config: Partial<OutboundConfig> = {},
   caller: MemoryCaller = new MemoryCaller(),
-  options: { readonly stallLimit?: number } = {},
+  options: { readonly stallLimit?: number; readonly headLimit?: number } = {},
 ): Promise<Room> {
   const routes = [sampleRoute({ match: { host: 'payments' }, ...route })];
   const outbound = createOutbound({

@@ -61,6 +61,16 @@ test('a caller that stops reading is given up, and what it kept is free', async 
   expect(socket.bytesRead).toBeLessThan(large.length);
 });
 
+test('a caller whose head never ends is refused with 408, however steadily it sends', async () => {
+  await using room = await openRoom({}, {}, new MemoryCaller(), { headLimit: 200 });
+  using connection = await connectRaw(room.port);
+  connection.send(`${get.replaceAll('\n', '\r\n')}\r\nA: `);
+  const dribbling = setInterval(() => connection.send('b'), 10);
+  const refusal = await connection.readResponse().finally(() => clearInterval(dribbling));
+  expect(problemOf(refusal)).toMatchObject({ status: 408, code: 'bad-request' });
+  await connection.readToEnd();
+});
+
 test('a caller that stops in the middle of its body is refused with 408', async () => {
   await using room = await openRoom({}, {}, new MemoryCaller(), { stallLimit: 200 });
   using connection = await connectRaw(room.port);
