@@ -13,8 +13,6 @@ export interface Stored {
 }
 
 const TIMEOUT = 2_000;
-/** How long a stream that was not there need not be asked for again where {@link Lookup.lastLike} says so, ms. */
-const ABSENT_FOR = 1_000;
 
 /**
  * Reads single messages out of streams by exact subject or by sequence.
@@ -28,8 +26,6 @@ export class Lookup {
   readonly #replicated: boolean;
   /** Streams that were seen on this connection. A direct get from one that does not exist is never answered. */
   readonly #seen = new Set<string>();
-  /** Streams that were not there, and until when that is good enough an answer, ms of `performance.now()`. */
-  readonly #absent = new Map<string, number>();
 
   constructor(connection: Connection, streams: Streams, replicas: number) {
     this.#connection = connection;
@@ -74,12 +70,10 @@ export class Lookup {
   }
 
   /**
-   * The last message whose subject fits a pattern. The server walks the whole stream. A stream that has just been made may be taken
-   * for missing for one second: this is asked for each call with a key, of services that mostly have no such stream.
+   * The last message whose subject fits a pattern. The server walks the whole stream.
    * @throws {BrokerUnavailable}
    */
   async lastLike(stream: string, pattern: string): Promise<Stored | undefined> {
-    if (performance.now() < (this.#absent.get(stream) ?? 0)) return undefined;
     // The server takes a pattern in the place of a subject; there, and not in a payload, permissions can limit it.
     return await this.last(stream, pattern);
   }
@@ -106,7 +100,7 @@ export class Lookup {
       if (found === null) return undefined;
       return { seq: found.seq, subject: found.subject, data: found.data, headers: found.header };
     } catch (error) {
-      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return this.#missing(stream);
+      if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return undefined;
       throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -123,13 +117,8 @@ export class Lookup {
         throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
       }
       this.#seen.delete(stream);
-      this.#missing(stream);
       return false;
     }
-  }
-
-  #missing(stream: string): undefined {
-    this.#absent.set(stream, performance.now() + ABSENT_FOR);
   }
 
   /** Nothing answered: the stream was deleted, which answers the question, or JetStream is away, which does not. */

@@ -140,21 +140,15 @@ export async function findAction(
 ): Promise<OpenAction | undefined> {
   const { lookup, subjects } = context;
   const { callee, caller, id } = where;
-  const stored = await lookup.last(subjects.actionStream(callee), subjects.action(callee, caller, id));
-  if (stored === undefined) {
-    const waiting = await findWaiting(context, where);
-    return waiting === undefined ? undefined : { action: waiting };
-  }
+  // At once, because most callees have no queues, and each call with a key has to know.
+  const [stored, waiting] = await Promise.all([
+    lookup.last(subjects.actionStream(callee), subjects.action(callee, caller, id)),
+    findWaiting(context, where),
+  ]);
+  if (stored === undefined) return waiting === undefined ? undefined : { action: waiting };
   const action = decodeAction(stored.data);
-  if (action.orderKey !== undefined) {
-    // The copy of a round that has ended may still be there when the next one waits.
-    const waiting = await lookup.last(
-      subjects.orderedStream(callee),
-      subjects.ordered(callee, action.orderKey, caller, id),
-    );
-    const next = waiting === undefined ? undefined : decodeAction(waiting.data);
-    if (next !== undefined && next.round > action.round) return { action: next };
-  }
+  // The copy of a round that has ended may still be there when the next one waits.
+  if (waiting !== undefined && waiting.round > action.round) return { action: waiting };
   return { action, seq: stored.seq };
 }
 

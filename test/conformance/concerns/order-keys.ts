@@ -196,6 +196,18 @@ export function orderKeys(candidate: Candidate): void {
       }
     });
 
+    ordered(
+      'the first call in order of all is found at once by an instance that has just looked there for another',
+      async () => {
+        const { log } = await set();
+        const other = (await stage.open('orders', 'orders-2')).caller('orders');
+        expect(await other.find(keyedId('nobody'), 'payments')).toBeUndefined();
+        const action = keyed(log, 'k');
+        await storeAll(log, [action]);
+        expect(await other.find(action.id)).toMatchObject({ kind: 'open', call: { id: action.id } });
+      },
+    );
+
     ordered('a key is one call, whatever order key it is sent with', async () => {
       const { log } = await set();
       const hands = new Hands(await stage.open('payments'), 'payments');
