@@ -20,8 +20,9 @@ export default defineConfig({
   test: {
     pool: 'forks',
     isolate: true,
-    // Tests start brokers and sidecars of their own: more files at once than this only makes each slower.
-    maxWorkers: 2,
+    // Tests start brokers and sidecars of their own, so that many files at once only make each slower; but much of what they
+    // do is waiting for leases to end, so that two would leave two cores idle.
+    maxWorkers: 3,
     // Time limits are there for what hangs, not for what is slow.
     projects: [
       project('unit', { testTimeout: 30_000, needsServer: false }),

@@ -1,4 +1,4 @@
-import { cp, rename, rm } from 'node:fs/promises';
+import { cp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jetstream } from '@nats-io/jetstream';
 import { expect } from 'vitest';
@@ -31,6 +31,13 @@ export async function forgetting({ server, onlooker, caller }: Parts, settle: ()
   await cp(messages, `${messages}.kept`, { recursive: true });
   await restart();
   await settle();
+  const { state: last } = await onlooker.manager.streams.info(stream);
+  // The server writes it a moment after the acknowledgements, and a server that is busy not even when it is stopped.
+  const written = join(server.storeDir, 'jetstream', '$G', 'streams', stream, 'obs', CONSUMER, 'o.dat');
+  await eventually(async () => expect(floorIn(await readFile(written))).toBe(last.last_seq), {
+    what: 'the acknowledgements to be on disk',
+    timeoutMs: 30_000,
+  });
   await server.stop();
   await rm(messages, { recursive: true });
   await rename(`${messages}.kept`, messages);
@@ -44,6 +51,24 @@ export async function forgetting({ server, onlooker, caller }: Parts, settle: ()
     floor: Math.max(state.last_seq, floor.stream_seq),
   });
   expect(floor.stream_seq).toBeGreaterThanOrEqual(state.last_seq);
+}
+
+/**
+ * The acknowledgement floor, in sequences of the stream, in a consumer's state as nats-server writes it: two bytes, then the floor as
+ * the consumer and as the stream counts, as varints (nats-server, `encodeConsumerState`).
+ */
+function floorIn(state: Buffer): number {
+  let at = 2;
+  const next = () => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = state[at++] ?? 0;
+      value += (byte % 128) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  next();
+  return next();
 }
 
 /** Acknowledges all that is there, as a callee that is done with it. */

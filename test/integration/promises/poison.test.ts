@@ -82,6 +82,8 @@ describe.concurrent.each(brokers)('on $name', ({ open }) => {
       expect([exhausted.status, exhausted.header('holdline-error')]).toEqual([502, 'exhausted']);
       const unknown = await call('POST', '/poison');
       expect([unknown.status, unknown.header('holdline-error')]).toEqual([502, 'outcome-unknown']);
+      // A process that is going still accepts connections, and resets them.
+      await eventually(() => expect(starts).toBe(5), { what: 'the service to be started again', timeoutMs: 30_000 });
       expect(await call('POST', '/other')).toMatchObject({ status: 200, text: 'fine' });
 
       const letters = await lettersOn(broker);
