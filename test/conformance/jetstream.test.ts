@@ -42,7 +42,7 @@ for (const { bin, version } of inject('natsServers')) {
           const stream = await onlooker.manager.streams.find(`${id}.${n}`);
           const stored = await onlooker.manager.streams.getMessage(stream, { last_by_subj: `${id}.${n}` });
           if (how === 'missing') await onlooker.manager.streams.deleteMessage(stream, stored!.seq);
-          else await onlooker.nc.request(`${id}.${n}`, new Uint8Array(stored!.data.length));
+          else await onlooker.nc.request(`${id}.${n}`, new Uint8Array(stored!.data.length), { timeout: 20_000 });
         },
         async grow() {
           const { port } = server;

@@ -50,7 +50,7 @@ test('who stored the response died before anybody was told: the next one to look
   const answer = { status: 201, reason: 'Created', headers: [], trailers: [], body: Buffer.from('from the dead') };
   const attempts = [{ attempt: 1, evidence: 'answered', status: 201, instance: 'dead' } as const];
   const response = conclude(action, { attempts, answer }, 'answered', Date.now());
-  await onlooker.nc.request(subjects.response('orders', action.id), encodeResponse(response));
+  await onlooker.nc.request(subjects.response('orders', action.id), encodeResponse(response), { timeout: 20_000 });
   await using payments = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
   const leases: Lease[] = [];
   const taking = payments.broker.callee('payments').take({
@@ -85,7 +85,10 @@ test('a callback that was carried out does not run again when its call is delive
   await server.kill9();
   await server.restart();
   await eventually(() => expect(orders.broker.status.connected).toBe(true), { what: 'orders to be back' });
-  await onlooker.nc.request(subjects.action('payments', 'orders', action.id), encodeAction(action));
+  // Clients come back one by one, and what one sends before it is back is dropped.
+  await eventually(() => onlooker.nc.flush(), { what: 'the onlooker to be back' });
+  const copy = encodeAction(action);
+  await onlooker.nc.request(subjects.action('payments', 'orders', action.id), copy, { timeout: 20_000 });
   await using payments = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
   const own = new Hands(orders.broker, { service: 'orders' });
   const again = new Hands(payments.broker);

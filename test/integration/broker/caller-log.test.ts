@@ -145,7 +145,7 @@ describe('the next round of a call', () => {
     await log.store(first);
     // As if the callee's sidecar had died between its last two writes.
     const response = conclude(first, noProgress, 'exhausted', Date.now());
-    await onlooker.nc.request(`holdline.key.orders.res.${id}`, encodeResponse(response));
+    await onlooker.nc.request(`holdline.key.orders.res.${id}`, encodeResponse(response), { timeout: 20_000 });
     expect(await onlooker.messages(ACTIONS)).toBe(1);
     const second = nextRound(first, response.attempts, Date.now());
     const { response: awaited } = log.await(id);

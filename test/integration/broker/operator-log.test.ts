@@ -185,7 +185,10 @@ describe('replaying a dead letter', () => {
     // As if the callee's sidecar had died before its last write: letter and response are there, and so is the action.
     await storeLetter(action);
     await eventually(
-      () => onlooker.nc.request(new Subjects('holdline').response('orders', id), encodeResponse(response)),
+      () =>
+        onlooker.nc.request(new Subjects('holdline').response('orders', id), encodeResponse(response), {
+          timeout: 20_000,
+        }),
       {
         what: 'the response to be stored',
       },
@@ -211,7 +214,7 @@ describe('replaying a dead letter', () => {
     // The stream is made by the first letter of all.
     const other = await store({ service: 'stock', deadline: 0 });
     await caller.broker.caller('orders').withdraw(other, 'deadline-exceeded');
-    await onlooker.nc.request(`holdline.dead.payments.orders.${action.id}`, letter);
+    await onlooker.nc.request(`holdline.dead.payments.orders.${action.id}`, letter, { timeout: 20_000 });
   }
 });
 

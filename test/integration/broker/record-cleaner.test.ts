@@ -50,13 +50,15 @@ const ids = new CallIds('abcde');
 
 /** A record, and its sequence. */
 async function record(id: string, round = 1): Promise<number> {
-  const reply = await onlooker.nc.request(context.subjects.progress('payments', id, round), 'record');
+  const reply = await onlooker.nc.request(context.subjects.progress('payments', id, round), 'record', {
+    timeout: 20_000,
+  });
   return reply.json<{ seq: number }>().seq;
 }
 
 async function openCall(): Promise<string> {
   const id = ids.next('payments');
-  await onlooker.nc.request(context.subjects.action('payments', 'orders', id), 'action');
+  await onlooker.nc.request(context.subjects.action('payments', 'orders', id), 'action', { timeout: 20_000 });
   return id;
 }
 
