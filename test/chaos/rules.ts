@@ -289,8 +289,17 @@ function inPlace({ attempted }: Intent, calls: Evidence['calls']): number[] {
 /** By how much the clocks may have been apart in this time, ms: a lease on life for what was begun before a jump. */
 function jumps(faults: Evidence['faults'], from: number, to: number): number {
   return faults
-    .filter((fault) => fault.by !== undefined && fault.from <= to && fault.to + clockLag >= from)
+    .filter((fault) => fault.by !== undefined && fault.from <= to && endOf(fault, faults) + clockLag >= from)
     .reduce((sum, { by: jump = 0 }) => sum + Math.abs(jump), 0);
+}
+
+/** A clock that is put back while its process stands still goes right only when that goes on. */
+function endOf(jump: Evidence['faults'][number], faults: Evidence['faults']): number {
+  const still = faults.filter(
+    ({ name, target, from, to }) =>
+      name === 'pause' && jump.target.startsWith(`${target}’`) && from <= jump.to && to >= jump.to,
+  );
+  return Math.max(jump.to, ...still.map(({ to }) => to));
 }
 
 /** The latest moment from which the deadline can count. */

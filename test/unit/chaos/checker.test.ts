@@ -145,6 +145,16 @@ describe('a good history is accepted', () => {
         letter(9_000, 'deadline-exceeded'),
       ],
     ],
+    [
+      'a deadline that had passed by a clock that was put back while its process stood still',
+      [
+        ...jumped(1_000, 3_000, 20_000),
+        ...paused(2_000, 9_000),
+        invoke(8_500, hasty),
+        givenUp(9_001, 'deadline-exceeded'),
+        letter(9_000, 'deadline-exceeded'),
+      ],
+    ],
     ['calls of one order key, in order', queue(30, 40)],
     ['calls of one order key, the first of them twice before the second', [...queue(30, 40), again(35)]],
     ['calls of one order key, the first replayed by an operator', [...queue(30, 40), replayed(50), again(60)]],
