@@ -9,7 +9,11 @@ if (major < 22 || (major === 22 && minor < 19)) {
 } else {
   const args = process.argv.slice(2);
   // Before anything else is loaded, since that would be loaded twice.
-  if (args[0] === 'run') restartTuned(import.meta.filename, args);
+  if (args[0] === 'run') {
+    restartTuned(import.meta.filename, args);
+    // Until it is listened to for a reload it would end the process; whoever sends it so early wants a file that is read yet.
+    process.on('SIGHUP', () => undefined);
+  }
   const { holdline } = await import('./cli/program.ts');
   process.exitCode = await holdline(args);
 }

@@ -1,5 +1,10 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:fs';
+import { open, readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { eventually } from '../../support/eventually.ts';
+import { ManagedProcess } from '../../support/managed-process.ts';
 import { startSidecar } from '../../support/sidecar-process.ts';
 import { createTempDir } from '../../support/temp-dir.ts';
 
@@ -27,4 +32,27 @@ test.runIf(process.platform === 'linux')('a semi-space that the user has chosen 
   await using sidecar = await startSidecar(config, { env: { NODE_OPTIONS: '--max-semi-space-size=8' } });
   const { args } = await startOf(sidecar.pid);
   expect(args).not.toContain('--max-semi-space-size=16');
+});
+
+test.runIf(process.platform === 'linux')('SIGHUP does not end a sidecar that is still starting', async () => {
+  await using folder = await createTempDir('early');
+  // A start that stands still where it reads its configuration.
+  const file = join(folder.path, 'orders.yaml');
+  execFileSync('sh', ['-c', 'mkfifo "$0"', file]);
+  await using starting = await ManagedProcess.start({
+    label: 'a sidecar that waits for its configuration',
+    command: process.execPath,
+    args: [join(import.meta.dirname, '../../../sidecar/main.ts'), 'run', '--config', file],
+  });
+  // Can be opened without waiting only when somebody reads.
+  const writer = await eventually(() => open(file, constants.O_WRONLY | constants.O_NONBLOCK), {
+    what: 'the configuration to be read',
+    timeoutMs: 30_000,
+  });
+  const status = await readFile(`/proc/${starting.pid}/status`, 'utf8');
+  const caught = BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)$/m.exec(status)![1]}`);
+  await starting.kill9();
+  await writer.close();
+  // The lowest bit is signal 1, SIGHUP (proc(5)).
+  expect(caught & 1n).toBe(1n);
 });
