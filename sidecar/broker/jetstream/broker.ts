@@ -106,6 +106,7 @@ class JetStreamBroker implements Broker {
     if (log === undefined) {
       log = new JetStreamCallerLog(this.#context, service);
       this.#callers.set(service, log);
+      this.#endIfClosed(log);
     }
     return log;
   }
@@ -115,6 +116,7 @@ class JetStreamBroker implements Broker {
       take: (options) => {
         const taking = new JetStreamTaking(this.#context, service, options);
         this.#takings.add(taking);
+        this.#endIfClosed(taking);
         return taking;
       },
     };
@@ -129,6 +131,7 @@ class JetStreamBroker implements Broker {
       subscribe: (options) => {
         const subscription = new JetStreamSubscription(this.#context, service, options);
         this.#takings.add(subscription);
+        this.#endIfClosed(subscription);
         return subscription;
       },
     };
@@ -144,6 +147,11 @@ class JetStreamBroker implements Broker {
 
   get maxEventBody(): number {
     return this.#connection.maxPayload - HEAD_ROOM;
+  }
+
+  /** Closing ends what it knows; what is made after it would keep the process alive. */
+  #endIfClosed(part: { close(): void }): void {
+    if (this.#closed !== undefined) part.close();
   }
 
   close(limitMs: number): Promise<void> {

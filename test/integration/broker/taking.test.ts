@@ -1,3 +1,4 @@
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { noProgress } from '../../../sidecar/model/call.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -217,25 +218,33 @@ test('an action that cannot be read is reported and does not hold up the others'
 });
 
 describe('closing leaves nothing behind', () => {
-  /** Intervals and time-outs that keep this process alive. */
-  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
-
   test('whatever is called afterwards', async () => {
-    const before = timers();
-    const extra = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
-    const hands = new Hands(extra.broker);
-    await store(1);
-    const lease = await hands.next();
-    hands.taking.pause();
-    await extra.broker.close(1_000);
-    hands.taking.pause();
-    hands.taking.resume();
-    hands.taking.more();
-    await expect(lease.finish(answered(lease))).rejects.toThrow('stopping');
-    const awaited = extra.broker.caller('orders').await(lease.action.id);
-    awaited.release();
-    extra.broker.caller('orders').await(lease.action.id);
-    await eventually(() => expect(timers()).toBeLessThanOrEqual(before), { what: 'all timers to end' });
+    // Only what this one broker sets: others, and the test runner, come and go with timers of their own.
+    const scope = new AsyncLocalStorage<'the broker'>();
+    const timers = new Set<number>();
+    const hook = createHook({
+      init: (id, type) => void (type === 'Timeout' && scope.getStore() !== undefined && timers.add(id)),
+      destroy: (id) => void timers.delete(id),
+    }).enable();
+    await scope.run('the broker', async () => {
+      const extra = await openBroker(server.url, { service: 'payments', instance: 'payments-2' });
+      const hands = new Hands(extra.broker);
+      await store(1);
+      const lease = await hands.next();
+      expect(timers.size).toBeGreaterThan(3);
+      hands.taking.pause();
+      await extra.broker.close(1_000);
+      hands.taking.pause();
+      hands.taking.resume();
+      hands.taking.more();
+      await expect(lease.finish(answered(lease))).rejects.toThrow('stopping');
+      const awaited = extra.broker.caller('orders').await(lease.action.id);
+      awaited.release();
+      extra.broker.caller('orders').await(lease.action.id);
+      expect(new Hands(extra.broker).leases).toEqual([]);
+    });
+    await eventually(() => expect(timers.size).toBe(0), { what: 'all timers to end' });
+    hook.disable();
   });
 
   test('also where the broker does not answer any more', async () => {
