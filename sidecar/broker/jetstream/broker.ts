@@ -166,6 +166,7 @@ class JetStreamBroker implements Broker {
     this.#closing.abort();
     for (const taking of this.#takings) taking.close();
     for (const log of this.#callers.values()) log.close();
+    this.#context.lookup.close();
     await this.#connection.close();
   }
 }

@@ -11,6 +11,7 @@ import type { Context } from './context.ts';
 import { ask } from './control.ts';
 import { recordHeaders } from './envelope.ts';
 import { findAction, findWaiting } from './order-queue.ts';
+import { OldLetters } from './old-letters.ts';
 import { endsRound } from './precedence.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -24,6 +25,7 @@ export class JetStreamCallerLog implements CallerLog {
   readonly #caller: string;
   readonly #ids: CallIds;
   readonly #awaited: AwaitedResponses;
+  readonly #oldLetters: OldLetters;
   /** Marks of deliveries on their way to the broker, by subject: what follows in this process must know of them already. */
   readonly #marking = new Set<string>();
 
@@ -33,6 +35,7 @@ export class JetStreamCallerLog implements CallerLog {
     const tag = newInstanceTag();
     this.#ids = new CallIds(tag);
     const { connection, subjects, lookup } = context;
+    this.#oldLetters = new OldLetters(context, caller);
     this.#awaited = new AwaitedResponses(connection, subjects, lookup, caller, tag, context.report);
     connection.onUp(() => {
       const { streams } = context;
@@ -100,12 +103,22 @@ export class JetStreamCallerLog implements CallerLog {
    */
   async #unknownOutcome({ service, id }: ActionEvent): Promise<ResponseEvent | undefined> {
     const { lookup, subjects } = this.#context;
+    if (!(await this.#mayHaveOldLetters())) return undefined;
     const stored = await lookup.last(subjects.deadStream(), subjects.dead(service, this.#caller, id), false);
     if (stored === undefined) return undefined;
     const { action, reason, history, diedAt } = decodeDeadLetter(stored.data);
     if (reason !== 'outcome-unknown') return undefined;
     const { fingerprint } = action;
     return { call: factsOf(action), outcome: reason, fingerprint, attempts: history, finishedAt: diedAt };
+  }
+
+  async #mayHaveOldLetters(): Promise<boolean> {
+    try {
+      return await this.#oldLetters.mayBe();
+    } catch {
+      // Then the letter itself is asked for, and whoever asks is told where that fails, too.
+      return true;
+    }
   }
 
   /** The key is taken: by a call that is open, or by one that finished in the meantime. */

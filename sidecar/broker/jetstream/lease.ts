@@ -46,6 +46,8 @@ export class JetStreamLease implements Lease {
   #deliveries: number;
   /** Sequence of the stored record, 0 while there is none. */
   #record: number;
+  /** The call was delivered before, as far as the broker remembers it. */
+  #hasPast: boolean;
   #lost: AbortController | undefined;
   #state: 'held' | 'sending' | 'ended' = 'held';
   #withdrawn = false;
@@ -65,6 +67,8 @@ export class JetStreamLease implements Lease {
     this.#reply = delivery.reply;
     this.#deliveries = delivery.deliveries;
     this.#record = delivery.record;
+    // Not the record of this delivery's own start.
+    this.#hasPast = delivery.deliveries > 1 || delivery.record > 0;
     this.#generation = context.connection.generation;
     this.progress = delivery.stored?.progress ?? { attempts: [] };
     const earlier = delivery.deliveries - 1 - (delivery.stored?.accounted ?? 0);
@@ -85,6 +89,7 @@ export class JetStreamLease implements Lease {
   redelivered(reply: string, deliveries: number): void {
     this.#reply = reply;
     this.#deliveries = deliveries;
+    this.#hasPast = true;
   }
 
   /** Sequence of this call's record in the attempts stream, 0 where there is none. */
@@ -162,8 +167,7 @@ export class JetStreamLease implements Lease {
     this.#mustBeLive('finish');
     const winner = await storeResponse(this.#context, this.action, response);
     // A sidecar that died between the letter and its response left a letter for a call that is answered now after all.
-    const hasPast = this.#deliveries > 1 || this.#record > 0;
-    if (winner === 'ours' && hasPast && !isDeadLetter(response.outcome))
+    if (winner === 'ours' && this.#hasPast && !isDeadLetter(response.outcome))
       await dropDeadLetter(this.#context, this.action);
     if (this.action.callback !== undefined)
       await ensureCallback(this.#context, this.action, winner === 'ours' ? response : undefined);

@@ -2,6 +2,7 @@ import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
+import { Questions } from './questions.ts';
 import { isApiError, type Streams } from './streams.ts';
 
 /** One stored message. */
@@ -11,8 +12,6 @@ export interface Stored {
   readonly data: Uint8Array;
   readonly headers: MsgHdrs | undefined;
 }
-
-const TIMEOUT = 2_000;
 
 /**
  * Reads single messages out of streams by exact subject or by sequence.
@@ -24,6 +23,7 @@ export class Lookup {
   readonly #connection: Connection;
   readonly #streams: Streams;
   readonly #replicated: boolean;
+  readonly #questions: Questions;
   /** Streams that were seen on this connection. A direct get from one that does not exist is never answered. */
   readonly #seen = new Set<string>();
 
@@ -31,33 +31,20 @@ export class Lookup {
     this.#connection = connection;
     this.#streams = streams;
     this.#replicated = replicas > 1;
+    this.#questions = new Questions(connection);
     connection.onUp(() => this.#seen.clear());
   }
 
   /** @throws {BrokerUnavailable} */
   async last(stream: string, subject: string, decisive = true): Promise<Stored | undefined> {
     if (decisive && this.#replicated) return await this.#fromLeader(stream, { last_by_subj: subject });
-    if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
-    const nc = this.#connection.nc;
-    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
-    try {
-      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, undefined, { timeout: TIMEOUT }));
-    } catch (error) {
-      return await this.#explain(stream, error);
-    }
+    return await this.#direct(stream, `$JS.API.DIRECT.GET.${stream}.${subject}`, '');
   }
 
   /** The message with this sequence, or with the next one at or after it when `orNext`. @throws {BrokerUnavailable} */
   async at(stream: string, seq: number, orNext = false): Promise<Stored | undefined> {
-    if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
-    const nc = this.#connection.nc;
-    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
     const query = JSON.stringify(orNext ? { seq, next_by_subj: '>' } : { seq });
-    try {
-      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}`, query, { timeout: TIMEOUT }));
-    } catch (error) {
-      return await this.#explain(stream, error);
-    }
+    return await this.#direct(stream, `$JS.API.DIRECT.GET.${stream}`, query);
   }
 
   /**
@@ -80,13 +67,16 @@ export class Lookup {
 
   async #query(stream: string, query: { seq: number; next_by_subj: string }): Promise<Stored | undefined> {
     if (this.#replicated) return await this.#fromLeader(stream, query);
+    return await this.#direct(stream, `$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query));
+  }
+
+  /** @throws {BrokerUnavailable} */
+  async #direct(stream: string, subject: string, query: string): Promise<Stored | undefined> {
     if (!this.#seen.has(stream) && !(await this.#exists(stream))) return undefined;
-    const nc = this.#connection.nc;
-    if (nc === undefined) throw new BrokerUnavailable(this.#connection.status.detail ?? 'not connected');
     try {
-      return read(await nc.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query), { timeout: TIMEOUT }));
+      return read(await this.#questions.ask(subject, query));
     } catch (error) {
-      return await this.#explain(stream, error);
+      return await this.#explain(stream, error as Error);
     }
   }
 
@@ -107,24 +97,33 @@ export class Lookup {
 
   /** @throws {BrokerUnavailable} */
   async #exists(stream: string): Promise<boolean> {
-    try {
-      const manager = await this.#streams.manager();
-      await manager.streams.info(stream);
+    const reply = await this.#inform(stream);
+    if (reply.error === undefined) {
       this.#seen.add(stream);
       return true;
+    }
+    const { err_code: code, description = 'refused' } = reply.error;
+    if (code !== JetStreamApiCodes.StreamNotFound)
+      throw new BrokerUnavailable(`looking into ${stream}: ${description}`);
+    this.#seen.delete(stream);
+    return false;
+  }
+
+  /** Each call with a key asks this of a stream that is not there, so not by the library, which makes an error of that. */
+  async #inform(stream: string): Promise<InfoReply> {
+    try {
+      const reply = await this.#questions.ask(`$JS.API.STREAM.INFO.${stream}`, '');
+      if (reply.headers?.code === NO_RESPONDERS) throw new Error('JetStream does not answer');
+      return reply.json<InfoReply>();
     } catch (error) {
-      if (!isApiError(error, JetStreamApiCodes.StreamNotFound)) {
-        throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
-      }
-      this.#seen.delete(stream);
-      return false;
+      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
     }
   }
 
   /** Nothing answered: the stream was deleted, which answers the question, or JetStream is away, which does not. */
-  async #explain(stream: string, error: unknown): Promise<undefined> {
+  async #explain(stream: string, error: Error): Promise<undefined> {
     if (this.#connection.connected && !(await this.#exists(stream))) return undefined;
-    throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
+    throw new BrokerUnavailable(`looking into ${stream}: ${error.message}`, { cause: error });
   }
 
   /** Deletes one message by sequence; true when it was there. @throws {BrokerUnavailable} */
@@ -136,6 +135,11 @@ export class Lookup {
       if (isGone(error)) return false;
       throw new BrokerUnavailable(`deleting from ${stream}: ${(error as Error).message}`, { cause: error });
     }
+  }
+
+  /** Leaves nothing that waits. */
+  close(): void {
+    this.#questions.close();
   }
 
   /** Deletes whatever is stored under an exact subject. @throws {BrokerUnavailable} */
@@ -150,6 +154,12 @@ export class Lookup {
   }
 }
 
+/** What is of interest in an answer about a stream. */
+interface InfoReply {
+  readonly error?: { readonly err_code?: number; readonly description?: string };
+}
+
+const NO_RESPONDERS = 503;
 const NO_MESSAGE = 10037;
 const SEQUENCE_GONE = 10043;
 /** Any failure of a deletion, told apart by its text only: "no message found", "deleted message", "stream store EOF". */
@@ -164,6 +174,7 @@ function isGone(error: unknown): boolean {
 function read(reply: Msg): Stored | undefined {
   const { headers } = reply;
   if (headers === undefined || headers.code === 404) return undefined;
+  if (headers.code === NO_RESPONDERS) throw new BrokerUnavailable('nobody answers');
   if (headers.code !== 0) throw new BrokerUnavailable(`direct get: ${headers.status}`);
   return { seq: Number(headers.get('Nats-Sequence')), subject: headers.get('Nats-Subject'), data: reply.data, headers };
 }

@@ -57,7 +57,7 @@ export interface Onlooker extends AsyncDisposable {
 
 export async function openOnlooker(url: string): Promise<Onlooker> {
   const nc = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
-  const manager = await jetstreamManager(nc, { checkAPI: false });
+  const manager = await jetstreamManager(nc, { checkAPI: false, timeout: 20_000 });
   return {
     nc,
     manager,
