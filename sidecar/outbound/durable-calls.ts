@@ -283,7 +283,8 @@ export class DurableCalls {
       retry: route.retry,
       keyed,
       ...(key !== undefined && { idempotencyKey: key }),
-      fingerprint: stored?.fingerprint ?? fingerprint(target, facts.contentType, body),
+      // Only requests with a key are compared.
+      fingerprint: keyed ? (stored?.fingerprint ?? fingerprint(target, facts.contentType, body)) : '',
       maxBody: route.maxBody,
       ...(orderKey !== undefined && { orderKey }),
       earlier: [],
