@@ -45,10 +45,17 @@ describe('a request', () => {
     expect(action.body).toHaveLength(0);
     expect(Buffer.concat(room.caller.bodies.stored.get(action.bodyRef!.id)!).toString()).toBe(text);
     expect(room.caller.bodies.places).toMatchObject([{ kind: 'request', call: { id: action.id, caller: 'orders' } }]);
-    // The same request means the same, however its body is stored.
-    expect(action.fingerprint).toBe(fingerprint('/charges', 'text/plain', Buffer.from(text)));
     expect(action.trailers).toEqual(body === text ? [] : ['X-After', '1']);
     expect(room.caller.bodies.forgotten).toEqual([]);
+  });
+
+  test.each([
+    ['with a length', sized, text],
+    ['in chunks', ...chunked],
+  ])('%s and a key: the same request means the same, however its body is stored', async (_, head, body) => {
+    await send(room.port, `${head}\nIdempotency-Key: k`, body);
+    const action = await room.caller.action();
+    expect(action.fingerprint).toBe(fingerprint('/charges', 'text/plain', Buffer.from(text)));
   });
 
   test('of exactly what fits is part of its event', async () => {
