@@ -74,14 +74,14 @@ export class OpenTelemetry implements Telemetry {
 }
 
 /** Variables that ask for what only the spans of the SDK do. */
-const limits = /^OTEL_(?:SPAN_|EVENT_|LINK_)?(?:ATTRIBUTE|EVENT|LINK)_.*LIMIT$/;
+const special = /^OTEL_(?:(?:SPAN_|EVENT_|LINK_)?(?:ATTRIBUTE|EVENT|LINK)_.*LIMIT|NODE_EXPERIMENTAL_SDK_METRICS)$/;
 
 /** Whether spans go where {@link LeanSpans} can: by OTLP over HTTP as protobuf, which is the default, and without limits. */
 function takesLeanSpans(env: NodeJS.ProcessEnv): boolean {
   const exporter = env['OTEL_TRACES_EXPORTER'] || 'otlp';
   const protocol = env['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] || env['OTEL_EXPORTER_OTLP_PROTOCOL'] || 'http/protobuf';
-  const limited = Object.keys(env).some((name) => limits.test(name) && env[name] !== '');
-  return exporter === 'otlp' && protocol === 'http/protobuf' && !limited;
+  const asks = Object.keys(env).some((name) => special.test(name) && env[name] !== '');
+  return exporter === 'otlp' && protocol === 'http/protobuf' && !asks;
 }
 
 /** As the SDK would make it of the same variables. */
