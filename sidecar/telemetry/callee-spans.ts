@@ -1,12 +1,4 @@
-import {
-  ROOT_CONTEXT,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-  type Context,
-  type Span,
-  type Tracer,
-} from '@opentelemetry/api';
+import { SpanKind } from '@opentelemetry/api';
 import { isDeadLetter, type AttemptRecord, type CallFacts, type Progress, type TraceContext } from '../model/call.ts';
 import {
   attemptEnded,
@@ -18,16 +10,16 @@ import {
 } from './channels.ts';
 import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
 import { spanTime } from './span-clock.ts';
-import { below, traceContextOf } from './span-context.ts';
-import type { SpanIds } from './span-ids.ts';
+import { spanContextOf } from './span-context.ts';
+import { attemptSpanId } from './span-ids.ts';
+import type { Attributes, CallSpan, Spans } from './spans.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** The spans of one delivery, while it is under way. */
 interface Delivery {
-  readonly process: Span;
-  readonly within: Context;
+  readonly process: CallSpan;
   readonly startedAt: number;
-  attempt: { readonly span: Span; readonly number: number } | undefined;
+  attempt: { readonly span: CallSpan; readonly number: number } | undefined;
 }
 
 /**
@@ -42,15 +34,13 @@ interface Delivery {
  * ```
  */
 export class CalleeSpans {
-  readonly #tracer: Tracer;
-  readonly #ids: SpanIds;
+  readonly #spans: Spans;
   readonly #system: string;
   readonly #deliveries = new WeakMap<object, Delivery>();
 
   /** @param system what stores the events, such as `nats` */
-  constructor(tracer: Tracer, ids: SpanIds, system: string) {
-    this.#tracer = tracer;
-    this.#ids = ids;
+  constructor(spans: Spans, system: string) {
+    this.#spans = spans;
     this.#system = system;
   }
 
@@ -66,7 +56,7 @@ export class CalleeSpans {
         endAttempt(at.attempt.span, attempt, spanTime());
         at.attempt = undefined;
       } else if (attempt.evidence === 'not-sent') {
-        at.process.addEvent('not sent', { 'holdline.detail': attempt.detail ?? '' });
+        at.process.event('not sent', spanTime(), ['holdline.detail', attempt.detail ?? '']);
       } else {
         this.#standIn(at, call, attempt);
       }
@@ -74,19 +64,19 @@ export class CalleeSpans {
     to.on(callFinished, ({ delivery, call, outcome, status, attempts, storingMs = 0 }) => {
       const at = this.#of(delivery);
       if (at === undefined) return;
-      const { process, within } = at;
+      const { process } = at;
       const now = spanTime();
       const attributes = messagingAttributes(this.#system, { name: 'respond', type: 'send' }, call.caller, call.id);
-      const options = { kind: SpanKind.PRODUCER, attributes, startTime: now - storingMs };
-      this.#tracer.startSpan(`respond ${call.caller}`, options, within).end(now);
-      process.setAttribute('holdline.outcome', outcome).setAttribute('holdline.attempts', attempts);
-      if (status !== undefined) process.setAttribute('http.response.status_code', status);
-      if (isDeadLetter(outcome)) process.setAttribute('error.type', outcome).setStatus({ code: SpanStatusCode.ERROR });
+      const name = `respond ${call.caller}`;
+      this.#spans.start({ name, kind: SpanKind.PRODUCER, at: now - storingMs, parent: process, attributes }).end(now);
+      process.set('holdline.outcome', outcome).set('holdline.attempts', attempts);
+      if (status !== undefined) process.set('http.response.status_code', status);
+      if (isDeadLetter(outcome)) process.fail(outcome);
     });
     to.on(deliveryEnded, ({ delivery }) => {
       const at = this.#of(delivery);
       // Only a defect leaves an attempt open here; its span must not be lost with it.
-      at?.attempt?.span.setStatus({ code: SpanStatusCode.ERROR }).end(spanTime());
+      at?.attempt?.span.fail().end(spanTime());
       at?.process.end(spanTime());
     });
   }
@@ -104,60 +94,42 @@ export class CalleeSpans {
   ): void {
     const { service, id, round, caller, route } = call;
     const startedAt = spanTime();
-    const parent = below(context);
-    const process = this.#tracer.startSpan(
-      `process ${service}`,
-      {
-        kind: SpanKind.CONSUMER,
-        startTime: startedAt,
-        attributes: {
-          ...messagingAttributes(this.#system, { name: 'process', type: 'process' }, service, id),
-          'messaging.message.body.size': bodyBytes,
-          'holdline.call.caller': caller,
-          'holdline.call.route': route,
-          ...(round > 1 && { 'holdline.call.round': round }),
-        },
-      },
-      parent,
-    );
-    const within = trace.setSpan(ROOT_CONTEXT, process);
-    this.#deliveries.set(delivery, { process, within, startedAt, attempt: undefined });
-    const since = waitingSince(call, progress);
-    const startTime = Math.min(since, startedAt);
-    this.#tracer.startSpan('wait', { startTime }, context === undefined ? within : parent).end(startedAt);
+    const parent = context && spanContextOf(context);
+    const attributes = messagingAttributes(this.#system, { name: 'process', type: 'process' }, service, id);
+    attributes.push('messaging.message.body.size', bodyBytes);
+    attributes.push('holdline.call.caller', caller, 'holdline.call.route', route);
+    if (round > 1) attributes.push('holdline.call.round', round);
+    const name = `process ${service}`;
+    const process = this.#spans.start({ name, kind: SpanKind.CONSUMER, at: startedAt, parent, attributes });
+    this.#deliveries.set(delivery, { process, startedAt, attempt: undefined });
+    const since = Math.min(waitingSince(call, progress), startedAt);
+    this.#spans
+      .start({ name: 'wait', kind: SpanKind.INTERNAL, at: since, parent: parent ?? process, attributes: [] })
+      .end(startedAt);
   }
 
   #attempt(starting: AttemptStarting): void {
     const at = this.#of(starting.delivery);
     if (at === undefined) return;
     const { call, attempt, to } = starting;
-    this.#ids.useForAttempt(call.id, attempt);
-    const span = this.#tracer.startSpan(
-      methodName(call.method),
-      {
-        kind: SpanKind.CLIENT,
-        startTime: spanTime(),
-        attributes: { ...attemptAttributes(call, attempt), ...addressed(to, call.target) },
-      },
-      at.within,
-    );
+    const attributes = attemptAttributes(call, attempt);
+    address(attributes, to, call.target);
+    const span = this.#attemptSpan(at, call, attempt, spanTime(), attributes);
     at.attempt = { span, number: attempt };
-    starting.trace = traceContextOf(span.spanContext());
+    starting.trace = span.traceContext();
   }
 
-  /** The attempt of a sidecar that died; see {@link SpanIds}. Nobody knows when it ended: before this delivery. */
-  #standIn({ within, startedAt }: Delivery, call: CallFacts, record: AttemptRecord): void {
-    this.#ids.useForAttempt(call.id, record.attempt);
-    const span = this.#tracer.startSpan(
-      methodName(call.method),
-      {
-        kind: SpanKind.CLIENT,
-        startTime: Math.min(record.at ?? startedAt, startedAt),
-        attributes: attemptAttributes(call, record.attempt),
-      },
-      within,
-    );
-    endAttempt(span, record, startedAt);
+  /** The attempt of a sidecar that died; see {@link attemptSpanId}. Nobody knows when it ended: before this delivery. */
+  #standIn(at: Delivery, call: CallFacts, record: AttemptRecord): void {
+    const begun = Math.min(record.at ?? at.startedAt, at.startedAt);
+    const span = this.#attemptSpan(at, call, record.attempt, begun, attemptAttributes(call, record.attempt));
+    endAttempt(span, record, at.startedAt);
+  }
+
+  #attemptSpan({ process }: Delivery, call: CallFacts, attempt: number, at: number, attributes: Attributes): CallSpan {
+    const id = attemptSpanId(call.id, attempt);
+    const name = methodName(call.method);
+    return this.#spans.start({ name, kind: SpanKind.CLIENT, at, parent: process, attributes, id });
   }
 }
 
@@ -167,33 +139,26 @@ function waitingSince({ acceptedAt }: CallFacts, { attempts, started }: Progress
   return Math.max(acceptedAt, (last?.at ?? 0) + (last?.ms ?? 0), started?.at ?? 0);
 }
 
-function attemptAttributes(call: CallFacts, attempt: number) {
-  return {
-    ...methodAttributes(call.method),
-    'holdline.call.id': call.id,
-    'holdline.attempt': attempt,
-    ...(attempt > 1 && { 'http.request.resend_count': attempt - 1 }),
-  };
+function attemptAttributes(call: CallFacts, attempt: number): Attributes {
+  const attributes = methodAttributes(call.method);
+  attributes.push('holdline.call.id', call.id, 'holdline.attempt', attempt);
+  if (attempt > 1) attributes.push('http.request.resend_count', attempt - 1);
+  return attributes;
 }
 
-function addressed({ host, port, secure, prefix }: AttemptStarting['to'], target: string) {
+function address(attributes: Attributes, { host, port, secure, prefix }: AttemptStarting['to'], target: string): void {
   const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   const path = target === '*' ? '' : prefix + pathOf(target);
-  return {
-    'server.address': host,
-    'server.port': port,
-    'url.full': `${secure ? 'https' : 'http'}://${authority}${path}`,
-  };
+  attributes.push('server.address', host, 'server.port', port);
+  attributes.push('url.full', `${secure ? 'https' : 'http'}://${authority}${path}`);
 }
 
-function endAttempt(span: Span, { evidence, status, detail, instance }: AttemptRecord, endedAt: number): void {
-  span.setAttribute('holdline.evidence', evidence);
-  if (evidence === 'sidecar-died') span.setAttribute('holdline.instance', instance);
-  if (status !== undefined) span.setAttribute('http.response.status_code', status);
-  if (detail !== undefined) span.setAttribute('holdline.detail', detail);
+function endAttempt(span: CallSpan, { evidence, status, detail, instance }: AttemptRecord, endedAt: number): void {
+  span.set('holdline.evidence', evidence);
+  if (evidence === 'sidecar-died') span.set('holdline.instance', instance);
+  if (status !== undefined) span.set('http.response.status_code', status);
+  if (detail !== undefined) span.set('holdline.detail', detail);
   const failed = evidence !== 'answered' && evidence !== 'retry-status';
-  if (failed || (status ?? 0) >= 400) {
-    span.setAttribute('error.type', failed ? evidence : String(status)).setStatus({ code: SpanStatusCode.ERROR });
-  }
+  if (failed || (status ?? 0) >= 400) span.fail(failed ? evidence : String(status));
   span.end(endedAt);
 }

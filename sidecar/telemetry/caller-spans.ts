@@ -1,27 +1,19 @@
-import {
-  SpanKind,
-  SpanStatusCode,
-  trace,
-  ROOT_CONTEXT,
-  type Context,
-  type Span,
-  type Tracer,
-} from '@opentelemetry/api';
+import { SpanKind } from '@opentelemetry/api';
 import type { TraceContext } from '../model/call.ts';
 import { callAccepted, callAnswered, callerGone, callStarting, type CallStarting } from './channels.ts';
 import { messagingAttributes, methodAttributes, methodName, pathOf } from './conventions.ts';
 import { spanTime, spanTimeOf } from './span-clock.ts';
-import { below, spanContextOf, traceContextOf } from './span-context.ts';
+import { spanContextOf } from './span-context.ts';
+import type { CallSpan, Spans } from './spans.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** What the spans of one caller's request are, while it is under way. */
 interface Request {
-  readonly server: Span;
-  readonly within: Context;
+  readonly server: CallSpan;
   readonly startedAt: number;
   /** Until the event is stored. A request that attaches to an older call never publishes one, and then it never ends. */
-  publish: Span | undefined;
-  hold: Span | undefined;
+  publish: CallSpan | undefined;
+  hold: CallSpan | undefined;
 }
 
 /**
@@ -35,13 +27,13 @@ interface Request {
  * ```
  */
 export class CallerSpans {
-  readonly #tracer: Tracer;
+  readonly #spans: Spans;
   readonly #system: string;
   readonly #requests = new WeakMap<TraceContext, Request>();
 
   /** @param system what stores the events, such as `nats` */
-  constructor(tracer: Tracer, system: string) {
-    this.#tracer = tracer;
+  constructor(spans: Spans, system: string) {
+    this.#spans = spans;
     this.#system = system;
   }
 
@@ -51,7 +43,7 @@ export class CallerSpans {
       const request = this.#of(context);
       if (request === undefined) return;
       if (follows !== undefined) link(request.server, follows, 'earlier round');
-      if (call.round > 1) request.publish?.setAttribute('holdline.call.round', call.round);
+      if (call.round > 1) request.publish?.set('holdline.call.round', call.round);
       this.#published(request, mode === 'await');
     });
     to.on(callAnswered, (answered) => {
@@ -66,16 +58,16 @@ export class CallerSpans {
         // The answer may be there before the broker has confirmed that the call is stored.
         this.#published(request, true);
       } else if (problem === 'broker-unavailable') {
-        request.publish?.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', problem).end(spanTime());
+        request.publish?.fail(problem).end(spanTime());
       }
       request.hold?.end(spanTime());
       const { server } = request;
-      server.setAttribute('http.response.status_code', status);
-      if (replayed) server.setAttribute('holdline.replayed', true);
-      if (outcome !== undefined) server.setAttribute('holdline.outcome', outcome);
-      if (problem !== undefined) server.setAttribute('holdline.problem', problem);
+      server.set('http.response.status_code', status);
+      if (replayed) server.set('holdline.replayed', true);
+      if (outcome !== undefined) server.set('holdline.outcome', outcome);
+      if (problem !== undefined) server.set('holdline.problem', problem);
       if (status >= 500) {
-        server.setAttribute('error.type', problem ?? String(status)).setStatus({ code: SpanStatusCode.ERROR });
+        server.fail(problem ?? String(status));
       }
       server.end(spanTime());
     });
@@ -83,7 +75,7 @@ export class CallerSpans {
       const request = this.#of(context);
       if (request === undefined) return;
       request.hold?.end(spanTime());
-      request.server.setAttribute('error.type', 'caller-gone').end(spanTime());
+      request.server.set('error.type', 'caller-gone').end(spanTime());
     });
   }
 
@@ -93,39 +85,42 @@ export class CallerSpans {
 
   #begin(starting: CallStarting): void {
     const { id, service, route, method, target, host, port, bodyBytes, startedAt, caller } = starting;
-    const server = this.#tracer.startSpan(
-      `${methodName(method)} ${route}`,
-      {
-        kind: SpanKind.SERVER,
-        startTime: spanTimeOf(startedAt),
-        attributes: {
-          ...methodAttributes(method),
-          'url.scheme': 'http',
-          'url.path': pathOf(target),
-          'server.address': host,
-          'server.port': port,
-          'holdline.call.id': id,
-          'holdline.call.service': service,
-          'holdline.call.route': route,
-        },
-      },
-      below(caller),
-    );
-    const within = trace.setSpan(ROOT_CONTEXT, server);
-    const publish = this.#tracer.startSpan(
-      `publish ${service}`,
-      {
-        kind: SpanKind.PRODUCER,
-        startTime: spanTime(),
-        attributes: {
-          ...messagingAttributes(this.#system, { name: 'publish', type: 'send' }, service, id),
-          'messaging.message.body.size': bodyBytes,
-        },
-      },
-      within,
-    );
-    starting.trace = traceContextOf(publish.spanContext());
-    this.#requests.set(starting.trace, { server, within, startedAt, publish, hold: undefined });
+    const server = this.#spans.start({
+      name: `${methodName(method)} ${route}`,
+      kind: SpanKind.SERVER,
+      at: spanTimeOf(startedAt),
+      parent: caller && spanContextOf(caller),
+      attributes: [
+        ...methodAttributes(method),
+        'url.scheme',
+        'http',
+        'url.path',
+        pathOf(target),
+        'server.address',
+        host,
+        'server.port',
+        port,
+        'holdline.call.id',
+        id,
+        'holdline.call.service',
+        service,
+        'holdline.call.route',
+        route,
+      ],
+    });
+    const publish = this.#spans.start({
+      name: `publish ${service}`,
+      kind: SpanKind.PRODUCER,
+      at: spanTime(),
+      parent: server,
+      attributes: [
+        ...messagingAttributes(this.#system, { name: 'publish', type: 'send' }, service, id),
+        'messaging.message.body.size',
+        bodyBytes,
+      ],
+    });
+    starting.trace = publish.traceContext();
+    this.#requests.set(starting.trace, { server, startedAt, publish, hold: undefined });
   }
 
   /** A second time does nothing. */
@@ -137,12 +132,12 @@ export class CallerSpans {
   }
 
   /** @param since on the clock of `performance.now()`; undefined is now */
-  #hold({ within }: Request, since: number | undefined): Span {
-    const startTime = since === undefined ? spanTime() : spanTimeOf(since);
-    return this.#tracer.startSpan('hold', { startTime }, within);
+  #hold({ server }: Request, since: number | undefined): CallSpan {
+    const at = since === undefined ? spanTime() : spanTimeOf(since);
+    return this.#spans.start({ name: 'hold', kind: SpanKind.INTERNAL, at, parent: server, attributes: [] });
   }
 }
 
-function link(span: Span, to: TraceContext, why: 'replayed' | 'attached' | 'earlier round'): void {
-  span.addLink({ context: spanContextOf(to), attributes: { 'holdline.link': why } });
+function link(span: CallSpan, to: TraceContext, why: 'replayed' | 'attached' | 'earlier round'): void {
+  span.link(spanContextOf(to), ['holdline.link', why]);
 }

@@ -1,4 +1,4 @@
-import type { Attributes } from '@opentelemetry/api';
+import type { Attributes } from './spans.ts';
 
 /**
  * Attributes by the semantic conventions of OpenTelemetry for HTTP and messaging; Holdline's own start with `holdline.`.
@@ -11,8 +11,8 @@ const knownMethods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PA
 
 export function methodAttributes(method: string): Attributes {
   return knownMethods.has(method)
-    ? { 'http.request.method': method }
-    : { 'http.request.method': '_OTHER', 'http.request.method_original': method };
+    ? ['http.request.method', method]
+    : ['http.request.method', '_OTHER', 'http.request.method_original', method];
 }
 
 /** How a method stands in the name of a span. */
@@ -36,11 +36,16 @@ export function messagingAttributes(
   destination: string,
   callId: string,
 ): Attributes {
-  return {
-    'messaging.system': system,
-    'messaging.operation.name': operation.name,
-    'messaging.operation.type': operation.type,
-    'messaging.destination.name': destination,
-    'messaging.message.id': callId,
-  };
+  return [
+    'messaging.system',
+    system,
+    'messaging.operation.name',
+    operation.name,
+    'messaging.operation.type',
+    operation.type,
+    'messaging.destination.name',
+    destination,
+    'messaging.message.id',
+    callId,
+  ];
 }

@@ -4,10 +4,14 @@ import { OTLPMetricExporter as ProtobufMetricExporter } from '@opentelemetry/exp
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { NodeSDK } from '@opentelemetry/sdk-node';
+import { BatchSpanProcessor } from '@opentelemetry/sdk-trace';
 import { CalleeSpans } from './callee-spans.ts';
 import { CallerSpans } from './caller-spans.ts';
+import { leanExporter } from './lean-exporter.ts';
+import { LeanSpans } from './lean-spans.ts';
 import type { Telemetry, TelemetryOptions } from './otlp.ts';
 import { RegistryProducer } from './registry-producer.ts';
+import { SdkSpans } from './sdk-spans.ts';
 import { SpanIds } from './span-ids.ts';
 import { Subscriptions } from './subscriptions.ts';
 
@@ -30,6 +34,7 @@ export class OpenTelemetry implements Telemetry {
     this.#report = options.report;
     const ids = new SpanIds();
     const reader = metricReader(options, env);
+    const processor = takesLeanSpans(env) ? leanProcessor(env) : undefined;
     this.#sdk = new NodeSDK({
       // What the environment says of the resource goes before this.
       resource: resourceFromAttributes({
@@ -39,6 +44,7 @@ export class OpenTelemetry implements Telemetry {
       }),
       metricReaders: reader === undefined ? [] : [reader],
       idGenerator: ids,
+      ...(processor !== undefined && { spanProcessors: [processor] }),
       contextManager: noContextManager,
     });
     // After the constructor, which would put its own in the place: standard output is for the log.
@@ -48,8 +54,11 @@ export class OpenTelemetry implements Telemetry {
     if (env['OTEL_TRACES_EXPORTER'] === 'none') return;
     this.signals.push('traces');
     const tracer = trace.getTracer('holdline', version);
-    new CallerSpans(tracer, system).subscribe(this.#subscriptions);
-    new CalleeSpans(tracer, ids, system).subscribe(this.#subscriptions);
+    const byDefault = ['', 'parentbased_always_on'].includes(env['OTEL_TRACES_SAMPLER'] ?? '');
+    const spans =
+      processor === undefined ? new SdkSpans(tracer, ids) : new LeanSpans(tracer, ids, processor, byDefault);
+    new CallerSpans(spans, system).subscribe(this.#subscriptions);
+    new CalleeSpans(spans, system).subscribe(this.#subscriptions);
   }
 
   async stop(limitMs: number): Promise<void> {
@@ -62,6 +71,30 @@ export class OpenTelemetry implements Telemetry {
     await Promise.race([ended, limit.promise]);
     clearTimeout(timer);
   }
+}
+
+/** Variables that ask for what only the spans of the SDK do. */
+const special = /^OTEL_(?:(?:SPAN_|EVENT_|LINK_)?(?:ATTRIBUTE|EVENT|LINK)_.*LIMIT|NODE_EXPERIMENTAL_SDK_METRICS)$/;
+
+/** Whether spans go where {@link LeanSpans} can: by OTLP over HTTP as protobuf, which is the default, and without limits. */
+function takesLeanSpans(env: NodeJS.ProcessEnv): boolean {
+  const exporter = env['OTEL_TRACES_EXPORTER'] || 'otlp';
+  const protocol = env['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] || env['OTEL_EXPORTER_OTLP_PROTOCOL'] || 'http/protobuf';
+  const asks = Object.keys(env).some((name) => special.test(name) && env[name] !== '');
+  return exporter === 'otlp' && protocol === 'http/protobuf' && !asks;
+}
+
+/** As the SDK would make it of the same variables. */
+function leanProcessor(env: NodeJS.ProcessEnv): BatchSpanProcessor {
+  const number = (name: string) => positive(env[`OTEL_BSP_${name}`]);
+  const options = {
+    maxQueueSize: number('MAX_QUEUE_SIZE'),
+    scheduledDelayMillis: number('SCHEDULE_DELAY'),
+    exportTimeoutMillis: number('EXPORT_TIMEOUT'),
+    maxExportBatchSize: number('MAX_EXPORT_BATCH_SIZE'),
+  };
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return new BatchSpanProcessor({ exporter: leanExporter(), ...given });
 }
 
 /** Undefined where metrics are not to be sent. */

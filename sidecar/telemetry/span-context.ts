@@ -1,4 +1,4 @@
-import { createTraceState, ROOT_CONTEXT, trace, type Context, type SpanContext } from '@opentelemetry/api';
+import { createTraceState, type SpanContext } from '@opentelemetry/api';
 import type { TraceContext } from '../model/call.ts';
 
 /** The span that a W3C context names. It must be valid, as all that the rooms publish are. */
@@ -12,14 +12,10 @@ export function spanContextOf({ traceparent, tracestate }: TraceContext): SpanCo
   };
 }
 
-/** The context in which a span becomes the child of the one that a W3C context names; a new trace where there is none. */
-export function below(context: TraceContext | undefined): Context {
-  return context === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, spanContextOf(context));
-}
-
 /** As it is written to headers (W3C Trace Context, section 3.2). */
 export function traceContextOf({ traceId, spanId, traceFlags, traceState }: SpanContext): TraceContext {
-  const traceparent = `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
+  const flags = traceFlags === 1 ? '01' : traceFlags.toString(16).padStart(2, '0');
+  const traceparent = `00-${traceId}-${spanId}-${flags}`;
   const tracestate = traceState?.serialize();
   return tracestate ? { traceparent, tracestate } : { traceparent };
 }

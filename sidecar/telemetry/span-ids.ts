@@ -20,9 +20,9 @@ export class SpanIds {
     return id;
   };
 
-  /** The span that is started next, at once, is that of this attempt. */
-  useForAttempt(callId: string, attempt: number): void {
-    this.#next = attemptSpanId(callId, attempt);
+  /** The span that is started next, at once, gets this id. */
+  useNext(id: string): void {
+    this.#next = id;
   }
 
   #random(): string {
@@ -37,6 +37,6 @@ export class SpanIds {
 }
 
 /** The span id of an attempt. */
-function attemptSpanId(callId: string, attempt: number): string {
+export function attemptSpanId(callId: string, attempt: number): string {
   return hash('sha256', `${callId}:${attempt}`, 'hex').slice(0, size * 2);
 }

@@ -172,6 +172,25 @@ test('OTEL_TRACES_SAMPLER decides where the caller does not; metrics come by OTL
   await expect.poll(() => latest('holdline_attempts_total')).toMatchObject({ service: 'payments', value: 2 });
 });
 
+test('a sampler that has to be asked decides once for each half of a trace', async () => {
+  const env = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '1' };
+  await using sampling = await startTraced({ status: 200 }, { env });
+  await request(`${sampling.url}/charges`, { method: 'POST', headers: { traceparent } });
+  const trace = await sampling.trace(traceId, wholeTree.length);
+  expect(lines(trace.tree())).toEqual(wholeTree.toSorted());
+});
+
+test('with a limit of OpenTelemetry the spans are those of the SDK, and the trace is the same', async () => {
+  await using limited = await startTraced({ status: 200 }, { env: { OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: '6' } });
+  await request(`${limited.url}/charges`, { method: 'POST', headers: { traceparent, tracestate: 'vendor=1' } });
+  const trace = await limited.trace(traceId, wholeTree.length);
+  expect(lines(trace.tree())).toEqual(wholeTree.toSorted());
+  expect(trace.one('POST charge').attributes['url.path']).toBe('/charg');
+  const [received] = limited.upstream.requests;
+  expect(received?.header('traceparent')).toBe(`00-${traceId}-${trace.one('POST').spanId}-01`);
+  expect(received?.header('tracestate')).toBe('vendor=1');
+});
+
 test('a caller that goes away ends its span, and its call goes on in the same trace', async () => {
   const through = createLatch();
   all.upstream.next(async () => {
