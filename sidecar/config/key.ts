@@ -1,4 +1,4 @@
-import { closest, distance } from 'fastest-levenshtein';
+import { distance } from 'fastest-levenshtein';
 import * as z from 'zod';
 import { NotationError, quote } from './notation.ts';
 import type { Notation } from './notation.ts';
@@ -128,12 +128,17 @@ function show(input: unknown): string {
 export function suggestion(input: unknown, candidates: readonly string[]): string {
   if (typeof input !== 'string' || candidates.length === 0) return '';
   const lowered = input.toLowerCase();
-  const nearest = closest(
-    lowered,
-    candidates.map((candidate) => candidate.toLowerCase()),
-  );
-  const meant = candidates.find((candidate) => candidate.toLowerCase() === nearest)!;
-  // Two letters swapped are a distance of two; a short word is near to too many others for that.
-  const slips = meant.length <= 3 ? 1 : Math.max(2, Math.floor(meant.length / 3));
-  return distance(lowered, nearest) <= slips || lowered.startsWith(nearest) ? `; did you mean ${meant}?` : '';
+  const [nearest] = candidates
+    .map((meant) => ({ meant, slips: slipsBetween(lowered, meant.toLowerCase()) }))
+    .toSorted((a, b) => a.slips - b.slips);
+  const { meant, slips } = nearest!;
+  // A short word is near to too many others.
+  const allowed = meant.length <= 3 ? 1 : Math.max(2, Math.floor(meant.length / 3));
+  return slips <= allowed || lowered.startsWith(meant.toLowerCase()) ? `; did you mean ${meant}?` : '';
+}
+
+/** Edits from one word to the other, where two neighbours that changed places are one of them: `hodl` is nearer to `hold` than to `mode`. */
+function slipsBetween(text: string, meant: string): number {
+  const swapped = Array.from(text.slice(1), (letter, i) => text.slice(0, i) + letter + text[i] + text.slice(i + 2));
+  return Math.min(distance(text, meant), ...swapped.map((other) => 1 + distance(other, meant)));
 }
