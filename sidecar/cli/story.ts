@@ -7,7 +7,7 @@ export function tellCall(story: CallStory, now: number): string {
   const { call } = story;
   const traceId = story.trace?.traceparent.split('-')[1];
   const traced = traceId === undefined ? [] : [`  trace ${traceId}`];
-  const lines = [...opening(call), ...traced, '', ...beginning(call), ...happened(story)];
+  const lines = [...opening(call), ...traced, '', ...happened(story)];
   if (story.finishedAt === undefined) lines.push(entry(now, tellPresent(story, now)));
   if (story.delivered === true)
     lines.push(entry(undefined, 'a caller has had this answer; the same key gets it again'));
@@ -15,15 +15,19 @@ export function tellCall(story: CallStory, now: number): string {
   return lines.join('\n');
 }
 
-/** Attempts, who attached, and the end, by their time. An attempt without a time stays behind the one before it. */
+interface Told {
+  readonly at: number;
+  readonly line: string;
+}
+
+/** The beginning of the last round, attempts, who attached, and the end, by their time. */
 function happened(story: CallStory): string[] {
   const { call, history, attached = [], finishedAt } = story;
-  let last = 0;
-  const told = history.map((record) => ({ at: (last = record.at ?? last), line: tellAttempt(record) }));
+  const told = course(call, history);
   if (finishedAt !== undefined) {
-    const took = span(finishedAt - call.acceptedAt);
-    const line = entry(finishedAt, `${tellEnd(story)}, ${took} after it was accepted`);
-    told.push({ at: Math.max(finishedAt, last), line });
+    const since = call.round > 1 ? 'it was started again' : 'it was accepted';
+    const line = entry(finishedAt, `${tellEnd(story)}, ${span(finishedAt - call.acceptedAt)} after ${since}`);
+    told.push({ at: Math.max(finishedAt, told.at(-1)?.at ?? 0), line });
   }
   for (const { how, at, instance } of attached) {
     const what = how === 'waited' ? 'waits for the same answer' : 'is served the stored answer';
@@ -35,13 +39,26 @@ function happened(story: CallStory): string[] {
   return told.toSorted((a, b) => a.at - b.at).map(({ line }) => line);
 }
 
+/**
+ * How the call began, and its attempts, in order. A call that was started again begins behind the attempts of the rounds before. An
+ * attempt without a time stays behind the one before it.
+ */
+function course(call: CallFacts, history: readonly AttemptRecord[]): Told[] {
+  let last = 0;
+  const attempts = history.map((record) => ({ at: (last = record.at ?? last), line: tellAttempt(record) }));
+  const begin = { at: call.acceptedAt, line: beginning(call) };
+  const before = call.round > 1 ? attempts.filter(({ at }) => at < call.acceptedAt).length : 0;
+  // Clocks of two machines differ: what began the round comes first all the same.
+  const since = attempts.slice(before).map(({ at, line }) => ({ at: Math.max(at, call.acceptedAt), line }));
+  return [...attempts.slice(0, before), begin, ...since];
+}
+
 /** A dead letter in words: why it died, what was tried, and what can be done. */
 export function tellDeadLetter({ call, reason, status, diedAt, history }: DeadLetter): string {
   return [
     ...opening(call),
     '',
-    ...beginning(call),
-    ...history.map(tellAttempt),
+    ...course(call, history).map(({ line }) => line),
     entry(diedAt, `became a dead letter: ${reasons[reason]}${status === undefined ? '' : `; last answer ${status}`}`),
     '',
     `  holdline dead-letters replay ${call.id}    carries it out after all`,
@@ -74,10 +91,11 @@ function deliveryOpening(call: CallFacts, { subscription, event, topic }: Delive
   ];
 }
 
-function beginning(call: CallFacts): string[] {
-  if (call.delivery !== undefined) return [entry(call.acceptedAt, `published by ${printable(call.caller)}`)];
+function beginning(call: CallFacts): string {
   const deadline = `to be started before ${preciseMoment(call.deadline)}`;
-  return [entry(call.acceptedAt, `accepted from ${printable(call.caller)}, ${deadline}`)];
+  if (call.round > 1) return entry(call.acceptedAt, `started again by its key or an operator, ${deadline}`);
+  if (call.delivery !== undefined) return entry(call.acceptedAt, `published by ${printable(call.caller)}`);
+  return entry(call.acceptedAt, `accepted from ${printable(call.caller)}, ${deadline}`);
 }
 
 function entry(at: number | undefined, text: string): string {

@@ -47,6 +47,28 @@ describe('the story of a call', () => {
     expect(lines[4]).toContain('attaches at sidecar a1b2c and is served the stored answer');
   });
 
+  test('of a call that was started again puts the new beginning behind the attempts of the rounds before', () => {
+    const call = { ...facts, round: 2, acceptedAt: nine + 2000 };
+    const lines = tellCall({ ...answered, call }, nine + 99_999)
+      .split('\n')
+      .slice(5);
+    expect(lines.map((line) => line.slice(13, 62))).toEqual([
+      '09:00:00.005Z  attempt 1 by sidecar a1b2c: answer',
+      '09:00:02.000Z  started again by its key or an ope',
+      '09:00:03.000Z  attempt 2 by sidecar d3e4f: answer',
+      '09:00:03.400Z  finished: orders is answered 201, ',
+    ]);
+    expect(lines.at(-1)).toContain('1.4 s after it was started again');
+  });
+
+  test('of a call whose callee has a slower clock begins with its acceptance', () => {
+    const history = [{ ...refusedOnce, at: nine - 300 }];
+    const [first] = tellCall({ ...open, history }, nine + 10)
+      .split('\n')
+      .slice(5);
+    expect(first).toContain('accepted from orders');
+  });
+
   test('says what an open call waits for, until when', () => {
     const story = { ...open, waitingFor: 'its next attempt', notBefore: nine + 4000 };
     expect(tellCall(story, nine + 2000)).toContain(
