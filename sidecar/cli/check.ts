@@ -14,7 +14,7 @@ export function register(program: Command): void {
       `
 Every mistake is printed at once, to stderr: file:line:column: path: what is wrong, what is allowed.
 \${VAR} is replaced from the environment, as for a start, and files that the configuration names must be there.
-Exit code 2 when a file has a mistake.
+Exit code 2 when a file has a mistake. What is there without effect is printed, too, and is none.
 
 Example:
   $ holdline check config/*.yaml`,
@@ -23,14 +23,14 @@ Example:
       const { formatConfigError, loadConfig } = await import('../config/load.ts');
       const results = files.map((file) => {
         const loaded = loadConfig(file, process.env);
-        return { file, ok: loaded.ok, errors: loaded.ok ? [] : loaded.errors };
+        return { file, ok: loaded.ok, errors: loaded.ok ? [] : loaded.errors, remarks: loaded.remarks };
       });
       if (options.json) {
         printJson({ files: results });
       } else {
-        for (const { file, ok, errors } of results) {
+        for (const { file, ok, errors, remarks } of results) {
           if (ok) print(`${file}: ok`);
-          for (const error of errors) remark(formatConfigError(error));
+          for (const error of [...errors, ...remarks]) remark(formatConfigError(error));
         }
       }
       if (results.some(({ ok }) => !ok)) process.exitCode = exitCodes.usage;

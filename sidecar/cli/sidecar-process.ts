@@ -2,7 +2,7 @@ import { flushCompileCache } from 'node:module';
 import { App } from '../app.ts';
 import { exitCodes, InvalidConfiguration, WrongUsage } from './failure.ts';
 import type { Config, LogLevel } from '../config/config.ts';
-import { formatConfigError, loadConfig } from '../config/load.ts';
+import { formatConfigError, loadConfig, type ConfigError } from '../config/load.ts';
 import { watchConfig } from '../config/watch.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { createLog, logChannels, type Logger, logLevel } from '../telemetry/log.ts';
@@ -24,9 +24,10 @@ const watchdogGrace = 5000;
  * @throws Error when it cannot start; nothing stays open then
  */
 export async function runSidecar(file: string): Promise<number> {
-  const { config, text } = readRunnable(file);
+  const { config, text, remarks } = readRunnable(file);
   const log = await createLog({ level: levelOf(config), base: { service: config.service } });
   endOnDefect(log);
+  tellRemarks(remarks, log);
   const stopLog = logChannels(log);
   const app = new App(config, version);
   const telemetry = await telemetryOf(app);
@@ -108,10 +109,15 @@ function levelOf(config: Config): LogLevel {
   }
 }
 
-function readRunnable(file: string): { config: Config; text: string } {
+function readRunnable(file: string): { config: Config; text: string; remarks: readonly ConfigError[] } {
   const loaded = loadConfig(file, process.env);
   if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
   return loaded;
+}
+
+function tellRemarks(remarks: readonly ConfigError[], log: Logger): void {
+  if (remarks.length === 0) return;
+  log.warn({ remarks: remarks.map(formatConfigError) }, 'some of the configuration has no effect');
 }
 
 /** Never rejects: whatever is wrong with the new configuration, the old one goes on. */
@@ -133,6 +139,7 @@ async function reload(app: App, file: string, log: Logger): Promise<void> {
       app.reloadUnneeded();
       log.debug({ file }, 'configuration read again, nothing has changed');
     } else {
+      tellRemarks(loaded.remarks, log);
       await app.reload(loaded.config);
       log.level = levelOf(loaded.config);
       log.info({ file, ...app.addresses() }, 'configuration reloaded');

@@ -91,14 +91,15 @@ function checkRoute(route: Mapping, path: Path, root: Mapping): Problem[] {
   const problems: Problem[] = [];
   // A mode that is not known has its own error.
   const mode = route['mode'] === undefined ? 'await' : routeModes.find((known) => known === route['mode']);
-  const only = (key: string, modes: readonly RouteMode[], otherwise: string) => {
-    if (route[key] === undefined || mode === undefined || modes.includes(mode)) return;
+  const only = (key: string, modes: readonly RouteMode[], otherwise: string): Problem[] => {
+    if (route[key] === undefined || mode === undefined || modes.includes(mode)) return [];
     const expected = `expected only with mode: ${modes.join(' or ')}`;
-    problems.push(wrong([...path, key], `${otherwise} with mode: ${mode}; ${expected}`, 'key'));
+    return [wrong([...path, key], `${otherwise} with mode: ${mode}; ${expected}`, 'key')];
   };
-  only('callback', ['async'], 'is never called');
-  only('topic', ['broadcast'], 'means nothing');
-  only('orderBy', ['await', 'async'], 'keeps no order');
+  problems.push(...only('orderBy', ['await', 'async'], 'keeps no order'));
+  // The contract shows both keys on a route with mode: await, so a file that has them there is valid.
+  const idle = [...only('callback', ['async'], 'is never called'), ...only('topic', ['broadcast'], 'means nothing')];
+  problems.push(...idle.map((problem) => ({ ...problem, isHarmless: true as const })));
 
   if (route['callback'] !== undefined && mode === 'async' && !isCallee(root)) {
     problems.push(

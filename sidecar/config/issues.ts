@@ -8,6 +8,8 @@ export interface Problem {
   readonly path: Path;
   readonly at: 'value' | 'key';
   readonly message: string;
+  /** The file is valid all the same: it says something that has no effect. */
+  readonly isHarmless?: true;
 }
 
 /** Words for what zod finds by itself; keys with a notation of their own bring theirs. */

@@ -18,10 +18,17 @@ export type LoadResult =
       readonly config: Config;
       /** The file's text as it was read, for `watchConfig`. */
       readonly text: string;
+      /** What the file says without effect. */
+      readonly remarks: readonly ConfigError[];
       /** Absolute paths of the file and of all files that it names. */
       readonly files: readonly string[];
     }
-  | { readonly ok: false; readonly errors: readonly ConfigError[]; readonly text?: string };
+  | {
+      readonly ok: false;
+      readonly errors: readonly ConfigError[];
+      readonly remarks: readonly ConfigError[];
+      readonly text?: string;
+    };
 
 /** One mistake, at its place in the file; line and column count from 1. */
 export interface ConfigError {
@@ -50,7 +57,7 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv): LoadResult {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const message = `${readFailure(error)}; expected a readable YAML file`;
-    return { ok: false, errors: [{ file, line: 1, column: 1, path: '(file)', message }] };
+    return { ok: false, errors: [{ file, line: 1, column: 1, path: '(file)', message }], remarks: [] };
   }
   return readConfig(text, file, env);
 }
@@ -61,8 +68,9 @@ export function readConfig(text: string, file: string, env: NodeJS.ProcessEnv): 
   const substituted = substitute(text, env);
   const document = parseConfig(substituted.text);
   const position = positions(text);
-  const found: (ConfigError & { readonly offset: number })[] = [];
-  const report = (offset: number, path: string, message: string) => {
+  const errors: Located[] = [];
+  const remarks: Located[] = [];
+  const report = (offset: number, path: string, message: string, found = errors) => {
     const original = substituted.original(offset);
     // What an alias repeats is one mistake.
     if (found.some((other) => other.offset === original && other.message === message)) return;
@@ -77,14 +85,20 @@ export function readConfig(text: string, file: string, env: NodeJS.ProcessEnv): 
     const { start, end, isScalar } = placeOf(problem, document);
     // What stands for a variable that is not set has no value of its own to complain about.
     if (isScalar && substituted.isUnknown(start, end)) continue;
-    report(start, writePath(problem.path), problem.message);
+    report(start, writePath(problem.path), problem.message, problem.isHarmless === true ? remarks : errors);
   }
 
-  if (found.length > 0 || checked?.config === undefined) {
-    const errors = found.toSorted((a, b) => a.offset - b.offset).map(({ offset: _, ...error }) => error);
-    return { ok: false, errors, text };
+  if (errors.length > 0 || checked?.config === undefined) {
+    return { ok: false, errors: inOrder(errors), remarks: inOrder(remarks), text };
   }
-  return { ok: true, config: deepFreeze(checked.config), text, files: [resolve(file), ...checked.files] };
+  const files = [resolve(file), ...checked.files];
+  return { ok: true, config: deepFreeze(checked.config), text, remarks: inOrder(remarks), files };
+}
+
+type Located = ConfigError & { readonly offset: number };
+
+function inOrder(found: readonly Located[]): ConfigError[] {
+  return found.toSorted((a, b) => a.offset - b.offset).map(({ offset: _, ...error }) => error);
 }
 
 /** A file of comments alone is valid YAML, and means nothing. */
@@ -102,7 +116,7 @@ function check(value: unknown, folder: string): { problems: Problem[]; config?: 
     ...checkFiles(references),
   ];
   const files = references.map(({ file }) => file);
-  if (!parsed.success || problems.length > 0) return { problems, files };
+  if (!parsed.success || problems.some(({ isHarmless }) => isHarmless !== true)) return { problems, files };
   return { problems, config: resolveConfig(parsed.data, folder), files };
 }
 

@@ -45,9 +45,12 @@ function resolveRoutes(routes: Parsed<'outbound'>['routes'], publisher: string):
     const peer = peerOf(route.match.host);
     return route.service === undefined && typeof peer === 'object' ? { ...route, ...peer } : route;
   });
-  return nameRoutes(withPeers).map((route) =>
-    route.mode === 'broadcast' ? { ...route, topic: route.topic ?? `${publisher}.${route.name}` } : route,
-  );
+  return nameRoutes(withPeers).map(({ topic, callback, ...route }) => ({
+    ...route,
+    // What a mode has no use for has no effect, see the remarks of a loaded file.
+    ...(route.mode === 'broadcast' && { topic: topic ?? `${publisher}.${route.name}` }),
+    ...(route.mode === 'async' && callback !== undefined && { callback }),
+  }));
 }
 
 function resolveInbound(entry: Parsed<'inbound'>[number], service: string, folder: string): InboundConfig {

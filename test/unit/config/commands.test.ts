@@ -39,12 +39,29 @@ describe('holdline check', () => {
     expect(result).toEqual({ exitCode: 0, stdout: 'good.yaml: ok\n', stderr: '' });
   });
 
+  test('tells what is there without effect, and takes the file', async () => {
+    await using folder = await folderWithFiles();
+    const idle = 'outbound:\n  routes:\n    - match: { host: a }\n      topic: x.y\n      callback: POST /done\n';
+    await writeFile(folder.join('idle.yaml'), good + idle);
+    const result = await runHoldline(['check', 'idle.yaml'], { cwd: folder.path });
+    expect(result).toEqual({
+      exitCode: 0,
+      stdout: 'idle.yaml: ok\n',
+      stderr:
+        'idle.yaml:8:7: outbound.routes[0].topic: means nothing with mode: await; expected only with mode: broadcast\n' +
+        'idle.yaml:9:7: outbound.routes[0].callback: is never called with mode: await; expected only with mode: async\n',
+    });
+    const explained = await runHoldline(['explain', 'idle.yaml'], { cwd: folder.path });
+    expect(explained.exitCode).toBe(0);
+    expect(explained.stdout).not.toMatch(/topic|callback/);
+  });
+
   test('--json prints everything to stdout', async () => {
     await using folder = await folderWithFiles();
     const result = await runHoldline(['check', '--json', 'good.yaml', 'bad.yaml'], { cwd: folder.path });
     expect(JSON.parse(result.stdout)).toEqual({
       files: [
-        { file: 'good.yaml', ok: true, errors: [] },
+        { file: 'good.yaml', ok: true, errors: [], remarks: [] },
         {
           file: 'bad.yaml',
           ok: false,
@@ -53,6 +70,7 @@ describe('holdline check', () => {
             expect.objectContaining({ line: 1, column: 10, path: 'service' }),
             expect.objectContaining({ line: 3, column: 1, path: 'shutdwn' }),
           ],
+          remarks: [],
         },
       ],
     });
