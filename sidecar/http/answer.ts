@@ -94,6 +94,14 @@ export function malformed(detail: string, status: 400 | 408 | 431 | 501 = 400): 
   return problem('bad-request', { detail, status, close: true });
 }
 
+/** A coding that is not known is 501; the known one twice, or an empty one, is no framing at all (RFC 9112 §6.1). */
+export function strangeCoding(codings: string): Reply {
+  const isKnown = codings.split(',').every((coding) => ['', 'chunked'].includes(coding.trim().toLowerCase()));
+  return isKnown
+    ? malformed('Transfer-Encoding names chunked once, and nothing else.')
+    : malformed('The only transfer coding that is taken is chunked.', 501);
+}
+
 /** How a stored call stands, in the words of `calls list`. */
 export type StoredState = 'waiting' | 'attempting' | 'answered' | 'dead';
 

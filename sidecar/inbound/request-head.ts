@@ -11,6 +11,7 @@ import { bodySize, type ActionEvent, type RawHeaders } from '../model/call.ts';
  * - `Expect`: the sidecar that took the request has met the expectation, and the content is at hand (RFC 9110 §10.1.1);
  * - `Transfer-Encoding`, which only an event that was published by hand has: beside a length it would let the callee read
  *   another request than the one that is stored (RFC 9112 §11.2);
+ * - `Idempotency-Key` without a value, which would make one call of all that have it;
  * - `webhook-…`, where the attempt is signed here;
  * - `Content-Length`, where the stored body is framed in another way (no body, or chunks because of trailers).
  *
@@ -53,6 +54,7 @@ export function requestHeaders(
         hasLength = true;
         break;
       case 'idempotency-key':
+        if (value === '') continue;
         hasKey = true;
         break;
       default:

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/config.ts';
-import { malformed, type Reply } from '../http/answer.ts';
+import { malformed, strangeCoding, type Reply } from '../http/answer.ts';
 import { isRequestLine, isUnknownMethod, RereadConnection, unreadRequest, type ParserError } from './unknown-method.ts';
 
 /** Room for cookies and tokens; past this a head is answered 431, bytes. */
@@ -156,6 +156,14 @@ function shown(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** The codings of the request that the parser gave up, as far as they came in one packet. */
+function codingsIn({ rawPacket, bytesParsed = 0 }: ParserError): string {
+  // It gives up in the middle of a field.
+  const end = rawPacket?.indexOf('\r\n', bytesParsed) ?? -1;
+  const head = rawPacket?.toString('latin1', 0, end < 0 ? undefined : end) ?? '';
+  return [...head.matchAll(/^transfer-encoding:(.*)$/gim)].map(([, codings]) => codings).join();
+}
+
 /** What the HTTP parser's refusal is to the caller; undefined where nobody is left to be told. */
 function refusalOf(error: NodeJS.ErrnoException & ParserError): Reply | undefined {
   const { code = '', reason = error.message } = error;
@@ -164,7 +172,7 @@ function refusalOf(error: NodeJS.ErrnoException & ParserError): Reply | undefine
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return malformed('The head of the request did not arrive in time.', 408);
   // The same code stands for a coding that is not known and for one beside a Content-Length, which is smuggling.
   if (code === 'HPE_INVALID_TRANSFER_ENCODING' && !/content-length/i.test(reason)) {
-    return malformed('The only transfer coding that is taken is chunked.', 501);
+    return strangeCoding(codingsIn(error));
   }
   if (isUnknownMethod(error) && isRequestLine(error)) {
     const detail = 'An unusual method is taken in one piece, and once the requests before it are answered.';

@@ -7,7 +7,7 @@ import { addressOf, isReserved, type Addressed } from '../http/target.ts';
 import { compileRoutes, knownCallees, type Router } from '../policy/route.ts';
 import { trouble } from '../telemetry/channels.ts';
 import { Alarms } from './alarms.ts';
-import { malformed, problem, type Reply } from '../http/answer.ts';
+import { malformed, problem, strangeCoding, type Reply } from '../http/answer.ts';
 import { CallResource } from './call-resource.ts';
 import { DurableCalls } from './durable-calls.ts';
 import { endLinger, Exchange, type ExchangeContext } from './exchange.ts';
@@ -207,7 +207,7 @@ class OutboundSide implements Outbound {
       // Its framing cannot be trusted (RFC 9112 §6.1).
       exchange.send(malformed('An HTTP/1.0 request has no Transfer-Encoding.'));
     } else if (facts.transferEncoding !== undefined && facts.transferEncoding.trim() !== 'chunked') {
-      exchange.send(malformed('The only transfer coding that is taken is chunked.', 501));
+      exchange.send(strangeCoding(facts.transferEncoding));
     } else this.#dispatch(exchange, address);
   }
 
