@@ -168,6 +168,8 @@ test('request - the key and the trace of the caller', async () => {
   expect(await service.got('/untraced')).toContain('TraceParent: former\r\ntracestate: a=1\r\n');
   await send(sampleAction({ target: '/key', idempotencyKey: 'k2' }));
   expect(await service.got('/key')).toContain('Idempotency-Key: k2\r\n');
+  await send({ ...sampleAction({ id: own.id, headers: ['Idempotency-Key', ''] }), target: '/none' });
+  expect(await service.got('/none')).toContain(`\r\nIdempotency-Key: ${own.id}\r\n`);
 });
 
 test('answer - everything end to end, byte for byte', async () => {
