@@ -87,10 +87,9 @@ test('request - a body that was sent in chunks gets a length, an empty one too',
   await send(sampleAction({ target: '/full', body: Buffer.from('abc'), hasBody: true }));
   await send(sampleAction({ target: '/empty', hasBody: true }));
   await send(sampleAction({ method: 'GET', target: '/get', body: Buffer.from('xyz'), hasBody: true }));
-  const sent = await service.got('xyz');
+  expect(await service.got('xyz')).toMatch(/GET \/get [^]*Content-Length: 3\r\n[^]*\r\n\r\nxyz$/);
   expect(service.received.join('')).toMatch(/POST \/full [^]*Content-Length: 3\r\n[^]*\r\n\r\nabc/);
   expect(service.received.join('')).toMatch(/POST \/empty [^]*Content-Length: 0\r\n/);
-  expect(sent).toMatch(/GET \/get [^]*Content-Length: 3\r\n[^]*\r\n\r\nxyz$/);
 });
 
 test('request - framing that was stored by hand does not go out', async () => {
@@ -100,9 +99,8 @@ test('request - framing that was stored by hand does not go out', async () => {
   for (const body of ['', 'abcde']) {
     await send(sampleAction({ headers: ['Host', 'a', ...fields], body: Buffer.from(body), hasBody: body !== '' }));
   }
-  const sent = service.received.join('');
-  expect(sent).not.toMatch(/transfer-encoding/i);
-  expect(sent.match(/content-length: .*/gi)).toEqual(['content-length: 5']);
+  expect(service.received.join('')).not.toMatch(/transfer-encoding/i);
+  expect(service.received.join('').match(/content-length: .*/gi)).toEqual(['content-length: 5']);
 });
 
 test('request - trailers go in chunked coding', async () => {
