@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
 /** A project is a folder under test/; each file runs in a process of its own. */
-function project(name: string, limits: { readonly testTimeout: number; readonly needsServer: boolean }) {
+function project(
+  name: string,
+  limits: { readonly testTimeout: number; readonly needsServer: boolean; readonly globalSetup?: string },
+) {
   return {
     extends: true as const,
     test: {
@@ -11,7 +14,10 @@ function project(name: string, limits: { readonly testTimeout: number; readonly 
       hookTimeout: limits.testTimeout,
       teardownTimeout: limits.testTimeout,
       setupFiles: ['test/support/after-file.ts'],
-      globalSetup: limits.needsServer ? ['test/support/global-setup.ts'] : [],
+      globalSetup: [
+        ...(limits.needsServer ? ['test/support/global-setup.ts'] : []),
+        ...(limits.globalSetup === undefined ? [] : [limits.globalSetup]),
+      ],
     },
   };
 }
@@ -28,6 +34,7 @@ export default defineConfig({
       project('unit', { testTimeout: 30_000, needsServer: false }),
       project('integration', { testTimeout: 60_000, needsServer: true }),
       project('conformance', { testTimeout: 60_000, needsServer: true }),
+      project('ecosystem', { testTimeout: 120_000, needsServer: true, globalSetup: 'test/ecosystem/global-setup.ts' }),
     ],
   },
 });

@@ -95,7 +95,8 @@ const route = mapping({
     yesOrNo().exactOptional(),
     'Whether a call may be repeated when it was sent and no answer came. `true` when the callee honours ' +
       '`Idempotency-Key`.',
-    'by method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are (RFC 9110 §9.2.2), POST and PATCH are not',
+    'by method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are (RFC 9110 §9.2.2), and so are PROPFIND, REPORT, SEARCH and ' +
+      'QUERY, which only read; POST, PATCH and all others are not',
   ),
   idempotencyKey: key(
     choice(['header', 'content', 'none']).default('header'),

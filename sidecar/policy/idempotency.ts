@@ -1,6 +1,18 @@
 import type { AttemptRecord, CallFacts, Outcome, ResponseEvent } from '../model/call.ts';
 
-const idempotentMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+const idempotentMethods = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+  // Registered by other specifications as safe (RFC 9110 §16.1.1): they only read.
+  'PROPFIND',
+  'REPORT',
+  'SEARCH',
+  'QUERY',
+]);
 
 /** Whether a method may be repeated by its definition (RFC 9110 §9.2.2). Methods are case-sensitive. */
 export function isIdempotentMethod(method: string): boolean {

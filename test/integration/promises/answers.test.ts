@@ -44,6 +44,12 @@ describe('what the caller sees', () => {
     expect(pair.upstream.requests.at(-1)!.header('holdline-attempt')).toBe('3');
   });
 
+  test('sent, no answer, by a method of WebDAV that only reads: sent again', async () => {
+    pair.upstream.next('reset', { status: 207, body: 'listed' });
+    expect(await call({ method: 'PROPFIND' })).toMatchObject({ status: 207, text: 'listed' });
+    expect(pair.upstream.requests.at(-1)!.header('holdline-attempt')).toBe('2');
+  });
+
   test('sent, no answer, not idempotent: 502 outcome-unknown, and never sent again', async () => {
     const before = pair.upstream.requests.length;
     pair.upstream.next('reset');

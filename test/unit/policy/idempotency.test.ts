@@ -19,7 +19,14 @@ test.for<[method: string, expected: boolean]>([
   ['PATCH', false],
   ['CONNECT', false],
   ['get', false],
-  ['PROPFIND', false],
+  ['PROPFIND', true],
+  ['REPORT', true],
+  ['SEARCH', true],
+  ['QUERY', true],
+  // Registered as idempotent, too; but they write, and a repeated one is answered as if it had failed.
+  ['MKCOL', false],
+  ['MOVE', false],
+  ['LOCK', false],
 ])('%s is idempotent: %s', ([method, expected]) => {
   expect(isIdempotentMethod(method)).toBe(expected);
 });
