@@ -8,8 +8,8 @@ import type { Transactions } from './transaction.ts';
 const expireEveryMs = 1_000;
 /** Rows that one transaction touches at most: other writers wait meanwhile. */
 const portion = 200;
-/** The same for the chunks of bodies. */
-const portionOfChunks = 64;
+/** The same for the chunks of bodies, each of which is some sixty pages. */
+const portionOfChunks = 16;
 /** A write-ahead log that has grown over this is cut back, bytes. SQLite itself starts anew after 4 MB where it can. */
 const logSize = 32 * 1024 * 1024;
 

@@ -1,8 +1,8 @@
 import type { CallTable } from './call-table.ts';
 import type { InstanceRow, Instances, LifeLock } from './instances.ts';
 
-/** A sign of life is stored this often while leases are held, in looks. */
-const beatEvery = 4;
+/** A sign of life is stored this often while leases are held, ms; with the next look, if that comes later. */
+const beatEvery = 900;
 /** An instance that holds leases and gives no new sign of life in this many looks has lost them. */
 const silentLooks = 24;
 /** Rows of instances that hold nothing are looked after this often, in looks. */
@@ -15,7 +15,8 @@ const tidyEvery = 120;
  * A lease ends early in two ways. The process is gone: its lock is free, which the next look of any instance finds. Or
  * it is there and silent (suspended, or its event loop is stuck): then its count of signs of life stands still. Looks
  * are counted and not time, so that neither a clock that jumps nor an observer that was itself suspended ends the
- * lease of somebody who works.
+ * lease of somebody who works. One's own signs are given by the clock: in an instance that has so much to do that its looks
+ * are late, they would come too late by far if they were counted by looks.
  */
 export class Membership {
   readonly #instances: Instances;
@@ -26,6 +27,7 @@ export class Membership {
   #owner: number | undefined;
   #heard = false;
   #looks = 0;
+  #signedAt = Number.NEGATIVE_INFINITY;
 
   constructor(instances: Instances, calls: CallTable, self: { service: string; instance: string }) {
     this.#instances = instances;
@@ -63,10 +65,14 @@ export class Membership {
     this.#heard = true;
   }
 
-  /** Whether `giveSign` is due. Advances the count of looks. */
-  look(): { readonly sign: boolean; readonly gone: readonly InstanceRow[] } {
+  /**
+   * Whether `giveSign` is due. Advances the count of looks.
+   * @param now on a clock that only goes forward, ms
+   */
+  look(now = performance.now()): { readonly sign: boolean; readonly gone: readonly InstanceRow[] } {
     this.#looks++;
-    const sign = this.#owner !== undefined && this.#heard && this.#looks % beatEvery === 0;
+    const sign = this.#owner !== undefined && this.#heard && now - this.#signedAt >= beatEvery;
+    if (sign) this.#signedAt = now;
     return { sign, gone: this.#gone() };
   }
 

@@ -24,10 +24,19 @@ function send(messages: readonly FromThread[], transfer: readonly ArrayBuffer[])
 
 try {
   const keeper = new Keeper(workerData as ThreadOptions, { send, receive });
+  let turn: NodeJS.Immediate | undefined;
+  const take = () => {
+    turn = undefined;
+    const next = receive();
+    if (next !== undefined) keeper.handle(next);
+    if (keeper.closed) port.close();
+    else if (queued.length > 0) turn = setImmediate(take);
+  };
+  // One turn of the event loop each: in a handler of messages that is never without one, clocks would stand still, and with them
+  // the signs of life.
   port.on('message', (messages: ToThread[]) => {
     queued.push(...messages);
-    for (let next = receive(); next !== undefined; next = receive()) keeper.handle(next);
-    if (keeper.closed) port.close();
+    turn ??= setImmediate(take);
   });
 } catch (error) {
   if (!(error instanceof DatabaseRefused)) throw error;

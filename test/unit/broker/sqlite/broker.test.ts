@@ -248,3 +248,36 @@ test('an event that is being delivered is kept beyond its retention, until the d
   await expectSoon(() => look('SELECT topic FROM broadcasts')).toEqual([]);
   expect(look('SELECT seq FROM deliveries')).toEqual([]);
 });
+
+test('a database thread that is never without work gives its signs of life all the same', async () => {
+  const broker = await open();
+  const log = broker.caller('orders');
+  const hands = Hands.open(broker, 'payments');
+  await storeAll(log, [anAction({ id: log.newCallId('payments') })]);
+  const lease = await hands.next();
+  await lease.start(1);
+  const beats = () => Number(look('SELECT beat FROM instances')[0]);
+  // Counting so many takes the thread longer than asking for the next count takes us.
+  const db = new DatabaseSync(file, { timeout: 10_000 });
+  db.exec(`INSERT INTO calls (ns, id, round, caller, service, fingerprint, idempotent, accepted_at, deadline)
+    WITH RECURSIVE crowd (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM crowd LIMIT 200000)
+    SELECT 1, n, 1, 'orders', 'crowd', '', 0, 0, ${Date.now() + 3_600_000} FROM crowd`);
+  db.close();
+  const { taking } = new Hands(broker, 'crowd');
+  let asked = 0;
+  const asking = setInterval(() => {
+    if (asked >= 64) return;
+    asked++;
+    taking.backlog().then(
+      () => asked--,
+      (error: Error) => problems.push(error.message),
+    );
+  }, 1);
+  await expectSoon(() => asked).toBeGreaterThan(32);
+  const before = beats();
+  await expectSoon(beats).toBeGreaterThan(before + 1);
+  clearInterval(asking);
+  await expectSoon(() => asked).toBe(0);
+  expect(lease.lost.aborted).toBe(false);
+  expect(problems).toEqual([]);
+});
