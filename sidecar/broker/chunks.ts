@@ -4,10 +4,30 @@ import { BodyLost } from './port.ts';
 
 /** Size of the chunks of a body, bytes. The last one may be smaller. */
 export const CHUNK_SIZE = 256 * 1024;
-/** Chunks of one body that are under way at a time, in either direction. */
+/** Chunks of one body that are under way at a time, in either direction, at most. */
 const CHUNKS_AHEAD = 4;
+/** Chunks of all bodies together that are under way; each body may have one in any case. */
+const CHUNKS_TOGETHER = 32;
 /** What storing or reading one body takes of memory, bytes: the chunks under way, and the one that is being filled or sent. */
 export const BODY_WINDOW = (CHUNKS_AHEAD + 1) * CHUNK_SIZE;
+
+/** The bodies that a process is storing or reading: the more there are, the fewer chunks each has under way. */
+export class BodyTraffic {
+  #bodies = 0;
+
+  /** How many chunks each body may have under way now. */
+  get ahead(): number {
+    return Math.max(1, Math.min(CHUNKS_AHEAD, Math.floor(CHUNKS_TOGETHER / this.#bodies)));
+  }
+
+  begin(): void {
+    this.#bodies++;
+  }
+
+  end(): void {
+    this.#bodies--;
+  }
+}
 
 /** What is known of a body when all of its chunks are stored. */
 export type Manifest = Omit<BodyRef, 'id'>;
@@ -18,12 +38,13 @@ export interface ChunkSink {
   /** Stores chunk `n`, counted from 0. The bytes are its own until it settles. */
   put(n: number, bytes: Uint8Array): Promise<void>;
   readonly signal: AbortSignal;
+  readonly traffic: BodyTraffic;
   /** The body will not be completed. `settled` resolves when no `put` is under way any more; it never rejects. */
   abandoned(settled: Promise<unknown>): void;
 }
 
 /**
- * Cuts a body into chunks and stores them while it arrives.
+ * Cuts a body into chunks and stores them while it arrives. Each part of `source` is copied before the next is asked for.
  * @throws what `put` or `source` throws first, or the reason of the signal
  */
 export async function storeChunks(source: AsyncIterable<Uint8Array>, sink: ChunkSink): Promise<Manifest> {
@@ -34,6 +55,7 @@ export async function storeChunks(source: AsyncIterable<Uint8Array>, sink: Chunk
   const hash = createHash('sha256');
   const iterator = source[Symbol.asyncIterator]();
   let size = 0;
+  sink.traffic.begin();
   try {
     for (;;) {
       const next = await window.unlessFailed(iterator.next());
@@ -50,8 +72,11 @@ export async function storeChunks(source: AsyncIterable<Uint8Array>, sink: Chunk
     return { chunks: window.sent, size, sha256: hash.digest('hex') };
   } catch (error) {
     sink.abandoned(window.settled());
+    // It is not read any further; how that ends for it does not matter to anybody any more.
+    iterator.return?.().catch(() => undefined);
     throw error;
   } finally {
+    sink.traffic.end();
     sink.signal.removeEventListener('abort', abort);
   }
 }
@@ -96,7 +121,7 @@ class Window {
     );
     this.#underWay.add(put);
     this.#chunk = this.#sink.room();
-    if (this.#underWay.size >= CHUNKS_AHEAD) await this.unlessFailed(Promise.race(this.#underWay));
+    while (this.#underWay.size >= this.#sink.traffic.ahead) await this.unlessFailed(Promise.race(this.#underWay));
   }
 
   async finish(): Promise<void> {
@@ -131,13 +156,27 @@ class Window {
 export async function* readChunks(
   ref: BodyRef,
   get: (n: number) => Promise<Uint8Array>,
+  traffic: BodyTraffic,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  traffic.begin();
+  try {
+    yield* chunksOf(ref, get, traffic);
+  } finally {
+    traffic.end();
+  }
+}
+
+async function* chunksOf(
+  ref: BodyRef,
+  get: (n: number) => Promise<Uint8Array>,
+  traffic: BodyTraffic,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const hash = createHash('sha256');
   const coming: Promise<Uint8Array>[] = [];
   let size = 0;
   let asked = 0;
   for (let n = 0; n < ref.chunks; n++) {
-    while (asked < ref.chunks && coming.length < CHUNKS_AHEAD) {
+    while (asked < ref.chunks && coming.length < traffic.ahead) {
       const chunk = get(asked++);
       // A reader that stops early never comes to this one; one that goes on hears of its failure below.
       chunk.catch(() => undefined);

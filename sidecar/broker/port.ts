@@ -103,7 +103,7 @@ export interface BodyStore {
    * rejects, what was stored of it is being removed.
    *
    * A `request` is refused when the broker is full or stays away. The body of an answer, which cannot be had again, waits as
-   * `finish` does.
+   * `finish` does. What `source` gives is copied before more is asked for.
    * @throws {BrokerUnavailable}
    * @throws what `source` throws, or the reason of `signal`
    */
@@ -111,7 +111,8 @@ export interface BodyStore {
 
   /**
    * The body again, part by part, from its beginning. The last part comes only after the digest of the whole is
-   * found right, so that nobody ever has a whole body that is not the one that was stored.
+   * found right, so that nobody ever has a whole body that is not the one that was stored. A part is there until the next one is
+   * asked for; its memory may be used for something else then.
    * Iterating throws {@link BodyLost}, or {@link BrokerUnavailable} where the broker stays away.
    */
   read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined>;

@@ -45,6 +45,15 @@ export function readBody(
   });
 }
 
+/**
+ * Gives back the memory of bytes that nobody looks at any more; where they share it with others, nothing happens. Left to the
+ * garbage collector it would pile up to many times of what a large body needs at a time.
+ */
+export function discard(bytes: Uint8Array): void {
+  const { buffer, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
 /** The body goes on beyond what may be read of it. */
 export class BodyTooLarge extends Error {
   override readonly name = 'BodyTooLarge';
@@ -55,7 +64,7 @@ export class BodyTooLarge extends Error {
 
 /**
  * The parts of a message's body as they arrive, those that were read before first. Nothing is read ahead of the one who
- * iterates, so that a sender can be made to wait.
+ * iterates, so that a sender can be made to wait. A part is there until the next one is asked for.
  * @throws {BodyTooLarge} as soon as there are more than `limit` bytes
  * @throws Error when the sender goes away before the end
  */
@@ -70,38 +79,55 @@ export async function* arrivingBody(
     if (length > limit) throw new BodyTooLarge(limit);
     return part;
   };
-  for (const part of before) yield counted(part);
+  for (const part of before) {
+    yield counted(part);
+    discard(part);
+  }
   // Who stops reading may still want to answer.
-  for await (const part of message.iterator({ destroyOnReturn: false })) yield counted(part as Buffer);
+  for await (const part of message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    yield counted(part);
+    discard(part);
+  }
   if (!message.complete) throw new Error('the connection was closed in the middle of the body');
 }
 
-/** The same parts, the first of which is at hand; what keeps it from coming is thrown here. */
+/**
+ * The same parts, the first of which is at hand; what keeps it from coming is thrown here. Who does not read them to their end
+ * calls `return`.
+ */
 export async function primed(
   parts: AsyncGenerator<Uint8Array, void, undefined>,
 ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-  const first = await parts.next();
-  return (async function* () {
-    if (first.done !== true) yield first.value;
-    yield* parts;
-  })();
+  let first: IteratorResult<Uint8Array, void> | undefined = await parts.next();
+  const all: AsyncGenerator<Uint8Array, void, undefined> = {
+    next() {
+      const atHand = first;
+      first = undefined;
+      return atHand === undefined ? parts.next() : Promise.resolve(atHand);
+    },
+    // A generator would do, were it not that one which was never begun hands no `return` on.
+    return: () => parts.return(),
+    throw: (error) => parts.throw(error),
+    [Symbol.asyncIterator]: () => all,
+    [Symbol.asyncDispose]: () => parts[Symbol.asyncDispose](),
+  };
+  return all;
 }
 
 /**
- * Writes parts as fast as they are taken; leaves the end to its caller. Resolves with false when the other side has
- * closed before everything was written.
+ * Writes parts as fast as they are taken; leaves the end to its caller. The next part is asked for when the system has taken the
+ * one before. Resolves with false when the other side has closed before everything was written.
  * @throws what iterating throws
  */
 export async function pour(parts: AsyncGenerator<Uint8Array, void, undefined>, to: Writable): Promise<boolean> {
   for await (const part of parts) {
     if (to.destroyed || to.errored !== null) return false;
-    if (to.write(part)) continue;
     await new Promise<void>((resolve) => {
       const done = () => {
-        to.off('drain', done).off('close', done);
+        to.off('close', done);
         resolve();
       };
-      to.on('drain', done).on('close', done);
+      to.once('close', done).write(part, done);
     });
   }
   return !to.destroyed;

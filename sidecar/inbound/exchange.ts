@@ -163,6 +163,10 @@ export class Exchange {
     let size = 0;
     const { maxBody, maxInlineBody } = this.#limits;
     const inline = Math.min(maxBody, maxInlineBody);
+    incoming.on('error', (error) => this.#failed(error));
+    const announced = this.#hasContent(incoming) ? Number(incoming.headers['content-length'] ?? 0) : 0;
+    if (announced > maxBody) return this.#tooLarge(incoming);
+    if (announced > inline) return this.#store(incoming, []);
     const onData = (chunk: Buffer) => {
       size += chunk.length;
       chunks.push(chunk);
@@ -170,7 +174,7 @@ export class Exchange {
       // What flows on without a listener would be lost.
       incoming.pause();
       incoming.off('data', onData).off('end', onEnd);
-      if (Math.max(size, Number(incoming.headers['content-length'] ?? 0)) > maxBody) this.#tooLarge(incoming);
+      if (size > maxBody) this.#tooLarge(incoming);
       else this.#store(incoming, chunks);
     };
     const onEnd = () => {
@@ -179,7 +183,11 @@ export class Exchange {
       this.#answer(incoming, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
     };
     incoming.on('data', onData).on('end', onEnd);
-    incoming.on('error', (error) => this.#failed(error));
+  }
+
+  /** An answer to HEAD, and 204 and 304, have no content whatever length they tell (RFC 9112 §6.3). */
+  #hasContent({ statusCode }: IncomingMessage): boolean {
+    return this.#action.method !== 'HEAD' && statusCode !== 204 && statusCode !== 304;
   }
 
   #tooLarge(incoming: IncomingMessage): void {

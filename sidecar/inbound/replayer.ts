@@ -358,6 +358,8 @@ export class Replayer {
       .finally(() => {
         this.#leaveSlot(held);
         this.#held.delete(held);
+        // It may not have been sent, or not to its end.
+        void held.body?.return();
         if (deliveryEnded.hasSubscribers) deliveryEnded.publish({ delivery: held });
         // Only then was it the stored answers, and not the slots, that kept more from being taken.
         if (this.#held.size >= this.#course.config.concurrency) this.#options.more();

@@ -136,7 +136,10 @@ export class Exchange {
       else throw error;
       return;
     }
-    if (this.over) return;
+    if (this.over) {
+      await parts.return();
+      return;
+    }
     const stillToCome = this.hasBody && !req.complete;
     const close = reply.close || stillToCome || this.#context.draining;
     try {
@@ -144,6 +147,7 @@ export class Exchange {
       if (chunked && reply.trailers.length > 0) res.addTrailers(fieldPairs(reply.trailers));
     } catch (error) {
       this.#unwritable(reply, error);
+      await parts.return();
       return;
     }
     if (stillToCome) req.unpipe().resume();

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { headers as newHeaders } from '@nats-io/transport-node';
 import type { ActionEvent, BodyRef } from '../../model/call.ts';
 import { decodeDeadLetter, decodeProgress, decodeResponse } from '../../model/codec.ts';
-import { CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
+import { BodyTraffic, CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
 import { BodyLost, BrokerUnavailable, type BodyPlace, type BodyStore } from '../port.ts';
 import type { Context } from './context.ts';
 import { header } from './envelope.ts';
@@ -33,6 +33,7 @@ interface Place {
 export class JetStreamBodies implements BodyStore {
   readonly #context: Omit<Context, 'bodies'>;
   readonly removals: Removals;
+  readonly #traffic = new BodyTraffic();
 
   constructor(context: Omit<Context, 'bodies'>) {
     this.#context = context;
@@ -52,7 +53,7 @@ export class JetStreamBodies implements BodyStore {
     };
     // Never used twice: what is sent a second time may still lie in the connection's buffer when the first is acknowledged.
     const room = () => Buffer.allocUnsafeSlow(Math.min(CHUNK_SIZE, connection.maxPayload - CHUNK_HEAD_ROOM));
-    return { id, ...(await storeChunks(source, { room, put, signal, abandoned })) };
+    return { id, ...(await storeChunks(source, { room, put, signal, traffic: this.#traffic, abandoned })) };
   }
 
   #specOf({ kind, call: { caller, service, keyed } }: BodyPlace): StreamSpec {
@@ -107,7 +108,7 @@ export class JetStreamBodies implements BodyStore {
   async *read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined> {
     const place = this.#placeOf(ref.id);
     if (place === undefined) throw new BodyLost(`${ref.id} is not a place where bodies are`);
-    yield* readChunks(ref, (n) => this.#chunk(place.stream, `${ref.id}.${n}`));
+    yield* readChunks(ref, (n) => this.#chunk(place.stream, `${ref.id}.${n}`), this.#traffic);
   }
 
   async #chunk(stream: string, subject: string): Promise<Uint8Array> {

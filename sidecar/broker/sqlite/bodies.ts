@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { discard } from '../../http/body.ts';
 import type { BodyRef } from '../../model/call.ts';
-import { CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
+import { BodyTraffic, CHUNK_SIZE, readChunks, Removals, storeChunks } from '../chunks.ts';
 import { BodyLost, BrokerUnavailable, type BodyPlace, type BodyStore } from '../port.ts';
 import type { DatabaseThread } from './thread.ts';
 
@@ -16,6 +17,7 @@ export class SqliteBodies implements BodyStore {
   readonly #thread: DatabaseThread;
   readonly #report: (error: Error) => void;
   readonly removals: Removals;
+  readonly #traffic = new BodyTraffic();
   /** Memory of chunks that are stored. */
   readonly #free: SharedArrayBuffer[] = [];
 
@@ -37,11 +39,14 @@ export class SqliteBodies implements BodyStore {
     const abandoned = (settled: Promise<unknown>) => {
       this.removals.add(settled.then(() => this.#thread.ask('forgetBody', { id })));
     };
-    return { id, ...(await storeChunks(source, { room, put, signal, abandoned })) };
+    return { id, ...(await storeChunks(source, { room, put, signal, traffic: this.#traffic, abandoned })) };
   }
 
   async *read(ref: BodyRef): AsyncGenerator<Uint8Array, void, undefined> {
-    yield* readChunks(ref, (n) => this.#chunk(ref.id, n));
+    for await (const bytes of readChunks(ref, (n) => this.#chunk(ref.id, n), this.#traffic)) {
+      yield bytes;
+      discard(bytes);
+    }
   }
 
   /** A file that is locked for long, or a thread that is being replaced, must not break off what is under way. */

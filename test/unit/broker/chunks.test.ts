@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { BODY_WINDOW, CHUNK_SIZE, readChunks, storeChunks, type ChunkSink } from '../../../sidecar/broker/chunks.ts';
+import {
+  BODY_WINDOW,
+  BodyTraffic,
+  CHUNK_SIZE,
+  readChunks,
+  storeChunks,
+  type ChunkSink,
+} from '../../../sidecar/broker/chunks.ts';
 import { BodyLost } from '../../../sidecar/broker/port.ts';
 import { createLatch } from '../../support/latch.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -11,6 +18,7 @@ const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest(
 class Chunks implements ChunkSink {
   readonly stored = new Map<number, Buffer>();
   readonly signal: AbortSignal;
+  traffic = new BodyTraffic();
   underWay = 0;
   most = 0;
   abandonedAfter: number | undefined;
@@ -68,7 +76,7 @@ describe('a body that is cut into chunks', () => {
     const manifest = await storeChunks(parts(body, part!), chunks);
     expect(manifest).toEqual({ chunks: Math.ceil(length! / 10), size: length, sha256: sha256(body) });
     expect([...chunks.stored.values()].every((chunk, n) => chunk.length === Math.min(10, length! - 10 * n))).toBe(true);
-    const read = readChunks({ id: 'x', ...manifest }, async (n) => chunks.stored.get(n)!);
+    const read = readChunks({ id: 'x', ...manifest }, async (n) => chunks.stored.get(n)!, chunks.traffic);
     expect(await whole(read)).toEqual(body);
   });
 
@@ -140,7 +148,7 @@ describe('reading', () => {
   ])('%s: the last part never comes', async ([, get]) => {
     const read: Uint8Array[] = [];
     const reading = (async () => {
-      for await (const part of readChunks(ref, async (n) => get(n))) read.push(part);
+      for await (const part of readChunks(ref, async (n) => get(n), new BodyTraffic())) read.push(part);
     })();
     await expect(reading).rejects.toThrow(BodyLost);
     expect(read).toHaveLength(3);
@@ -153,7 +161,7 @@ describe('reading', () => {
       if (n === 1) throw new BodyLost('gone');
       return at(n);
     };
-    const read = readChunks({ ...ref, chunks: 400 }, get);
+    const read = readChunks({ ...ref, chunks: 400 }, get, new BodyTraffic());
     expect((await read.next()).value).toEqual(at(0));
     await expect(read.next()).rejects.toThrow('gone');
     expect(asked).toHaveLength(5);
@@ -165,10 +173,61 @@ describe('reading', () => {
       asked++;
       return at(n);
     };
-    const read = readChunks({ ...ref, chunks: 4000 }, get);
+    const read = readChunks({ ...ref, chunks: 4000 }, get, new BodyTraffic());
     await read.next();
     await new Promise((resolve) => setImmediate(resolve));
     expect(asked).toBe(4);
     await read.return();
+  });
+});
+
+describe('many bodies at once', () => {
+  const body = Buffer.alloc(4000, 'x');
+  const many = 40;
+
+  test('have fewer chunks under way each, so that together they have no more than some do', async () => {
+    const traffic = new BodyTraffic();
+    const hold = createLatch();
+    const all = Array.from({ length: many }, () => Object.assign(new Chunks(), { traffic, onPut: () => hold.wait() }));
+    const storing = all.map((chunks) => storeChunks(parts(body, 100), chunks));
+    const underWay = () => all.reduce((sum, chunks) => sum + chunks.underWay, 0);
+    await eventually(() => expect(underWay()).toBeGreaterThanOrEqual(many), { what: 'each to store something' });
+    await new Promise((resolve) => setImmediate(resolve));
+    // The first ones began before it was known how many there would be.
+    expect(underWay()).toBeLessThan(many + 32);
+    hold.open();
+    await Promise.all(storing);
+    expect(traffic.ahead).toBe(4);
+  });
+
+  test.for<[string, (read: AsyncGenerator<Uint8Array, void, undefined>) => Promise<unknown>]>([
+    ['to its end', whole],
+    ['in part', (read) => read.next().then(() => read.return())],
+  ])('one that is read %s makes room for others', async ([, use]) => {
+    const traffic = new BodyTraffic();
+    const ref = { id: 'x', chunks: 4, size: 4000, sha256: sha256(body) };
+    const open = Array.from({ length: many }, () =>
+      readChunks(ref, async (n) => body.subarray(1000 * n, 1000 * n + 1000), traffic),
+    );
+    await Promise.all(open.map((read) => read.next()));
+    expect(traffic.ahead).toBe(1);
+    await Promise.all(open.map(use));
+    expect(traffic.ahead).toBe(4);
+  });
+
+  test('one that is not stored to its end makes room, and its sender is told', async () => {
+    const chunks = new Chunks();
+    chunks.onPut = () => Promise.reject(new Error('no room'));
+    const stopped = createLatch();
+    async function* told(): AsyncGenerator<Buffer> {
+      try {
+        for (;;) yield text.subarray(0, 10);
+      } finally {
+        stopped.open();
+      }
+    }
+    for (let n = 0; n < many; n++) await expect(storeChunks(told(), chunks)).rejects.toThrow('no room');
+    await stopped.wait('the sender to be told');
+    expect(chunks.traffic.ahead).toBe(4);
   });
 });
