@@ -20,7 +20,7 @@ export interface Scale {
 }
 
 const scales: Readonly<Record<'quick' | 'full', Scale>> = {
-  quick: { held: 1_000, waiting: 1_000, rate: 400, large: 200, bulk: [{ calls: 20, size: 6 * MB }], timeout: 120_000 },
+  quick: { held: 1_000, waiting: 1_000, rate: 400, large: 200, bulk: [{ calls: 20, size: 3 * MB }], timeout: 120_000 },
   full: {
     held: 10_000,
     waiting: 10_000,
