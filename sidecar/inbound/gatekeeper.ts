@@ -90,10 +90,11 @@ export class Gatekeeper {
     const { state, probeIn } = step(before, event, this.#watched.health?.interval);
     this.#state = state;
     if (probeIn !== undefined && this.#running) this.#schedule(probeIn);
-    if (state.open === before.open) return;
-    if (deliveryChanged.hasSubscribers) {
+    const moved = state.open !== before.open;
+    // A service that is not there from the start is as worth knowing as one that goes away.
+    if ((moved || before === closedAtStart) && deliveryChanged.hasSubscribers) {
       deliveryChanged.publish({ service: this.#service, state: state.open ? 'resumed' : 'paused', why: state.why });
     }
-    this.#moved(state.open);
+    if (moved) this.#moved(state.open);
   }
 }

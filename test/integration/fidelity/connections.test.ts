@@ -60,6 +60,34 @@ describe.each(ways)('%s', (way) => {
     for (const path of paths) expect(await bodyOf(connection)).toBe(path);
   });
 
+  test('pipelined requests with bodies are each their own, whatever frames them', async () => {
+    rig.callee.reacts((socket, { line, body }) => {
+      const [method = ''] = line.split(' ');
+      const answer = `${method} ${body}`;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${answer.length}\r\n\r\n${answer}`);
+    });
+    using connection = await connected();
+    const requests = [
+      `${head('POST /1 HTTP/1.1', 'Content-Length: 3')}one`,
+      `${head('PUT /2 HTTP/1.1', 'Transfer-Encoding: chunked')}3\r\ntwo\r\n0\r\nX-T: 1\r\n\r\n`,
+      get('/3'),
+      `${head('PROPFIND /4 HTTP/1.1', 'Content-Length: 4')}four`,
+      head('DELETE /5 HTTP/1.1', 'Content-Length: 0'),
+      `${head('PATCH /6 HTTP/1.1', 'Content-Length: 36')}GET /6 HTTP/1.1\r\nHost: payments\r\n\r\n\0`,
+    ];
+    connection.send(requests.join(''));
+    const answers = [];
+    for (const _ of requests) answers.push(await bodyOf(connection));
+    expect(answers).toEqual([
+      'POST one',
+      'PUT two',
+      'GET ',
+      'PROPFIND four',
+      'DELETE ',
+      'PATCH GET /6 HTTP/1.1\r\nHost: payments\r\n\r\n\0',
+    ]);
+  });
+
   test('a caller that sends byte by byte, a callee that answers so', async () => {
     const answer = 'HTTP/1.1 201 Slow\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n';
     rig.callee.reacts((socket) => answerSlowly(socket, answer));

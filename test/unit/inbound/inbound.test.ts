@@ -168,7 +168,7 @@ test('a service that is down costs no attempt and no start; delivery pauses and 
   await service.up();
   expect(await outcome(call)).toMatchObject({ outcome: 'answered', attempts: { length: 1 } });
   expect(inbound.state()).toEqual({ service: 'payments', delivering: true, running: 0 });
-  expect(moves).toEqual(['resumed: the service answers']);
+  expect(moves).toEqual(['paused: connection refused (ECONNREFUSED)', 'resumed: the service answers']);
 });
 
 test('a service that goes away under load loses nothing and repeats nothing that may have happened', async () => {
@@ -252,7 +252,11 @@ test('a red health check stops delivery, a green one lets it go on', async () =>
   status = 503;
   await red.wait('a red health check');
   await eventually(() => expect(callee.paused).toBe(true), { what: 'delivery to pause' });
-  expect(moves).toEqual(['resumed: the service answers', 'paused: the health check /healthz answered 503']);
+  expect(moves).toEqual([
+    'paused: the health check /healthz answered 500',
+    'resumed: the service answers',
+    'paused: the health check /healthz answered 503',
+  ]);
 });
 
 test('at most `concurrency` attempts run at once', async () => {
