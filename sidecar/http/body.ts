@@ -51,7 +51,7 @@ export function readBody(
  */
 export function discard(bytes: Uint8Array): void {
   const { buffer, byteLength } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+  if (byteLength > 0 && buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 /** The body goes on beyond what may be read of it. */

@@ -359,7 +359,7 @@ export class Replayer {
         this.#leaveSlot(held);
         this.#held.delete(held);
         // It may not have been sent, or not to its end.
-        void held.body?.return();
+        held.body?.return().catch((error: unknown) => this.#tell(held, error));
         if (deliveryEnded.hasSubscribers) deliveryEnded.publish({ delivery: held });
         // Only then was it the stored answers, and not the slots, that kept more from being taken.
         if (this.#held.size >= this.#course.config.concurrency) this.#options.more();

@@ -28,6 +28,8 @@ const cases: Case[] = [
   ['304 with the length of what it is about', lines('HTTP/1.1 304 Not Modified', 'ETag: "a"', 'Content-Length: 70')],
   ['304 without a length', lines('HTTP/1.1 304 Not Modified', 'ETag: "a"')],
   ['HEAD with a length', ok('Content-Length: 70'), 'HEAD'],
+  ['HEAD of what would be too large', ok('Content-Length: 70000000000'), 'HEAD'],
+  ['304 about what would be too large', lines('HTTP/1.1 304 Not Modified', 'ETag: "a"', 'Content-Length: 70000000000')],
   ['HEAD without a length', ok('X: 1'), 'HEAD'],
   ['HEAD of what would come in chunks', ok('Transfer-Encoding: chunked', 'X: 1'), 'HEAD'],
   ['HEAD, 404', lines('HTTP/1.1 404 Not Found', 'Content-Length: 3'), 'HEAD'],
