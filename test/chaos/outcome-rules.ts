@@ -2,6 +2,7 @@ import type { Told, Reported } from './broadcast-history.ts';
 import { type Call, type Evidence, isReal } from './evidence.ts';
 import type { Finding, Rule } from './finding.ts';
 import type { Answered } from './history.ts';
+import { callFeed } from './subscriptions.ts';
 
 /**
  * What is promised to those who hear of finished calls: a caller's own service by `callback`, others by the call feed. Each
@@ -33,6 +34,8 @@ export const outcomeRules = {
 
   /** Every finished call that its service has seen is in the call feed, with the answer that its caller got. */
   *unreported({ calls, broadcasts }) {
+    // That it is there at the end is for another rule to ask.
+    if (!broadcasts.subscribed.has(`audit/${callFeed}`)) return;
     for (const call of calls.values()) {
       if (call.attempted.length === 0) continue;
       const reported = (broadcasts.reported.get(call.id) ?? []).filter(({ taken }) => taken);
