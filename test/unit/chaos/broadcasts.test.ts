@@ -99,6 +99,17 @@ describe('a good history of broadcasts is accepted', () => {
         ...everywhere(5_002, { time: '1969-12-31T23:59:45.000Z' }),
       ],
     ],
+    [
+      'a time by a clock that jumped between a first request, which was refused, and the one that was stored',
+      [
+        publish(5_000, keyed),
+        refused(5_010),
+        ...jumped(5_100, 9_000, -6_000),
+        publish(6_000, keyed),
+        published(6_001),
+        ...everywhere(6_002, { time: '1970-01-01T00:00:00.500Z' }),
+      ],
+    ],
   ])('%s', ([, history]) => {
     expect(check([...history, ...subscribed()]).violations).toEqual([]);
   });
