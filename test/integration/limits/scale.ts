@@ -11,13 +11,15 @@ export interface Scale {
   readonly rate: number;
   /** Calls with large bodies, and callers that read large answers slowly. */
   readonly large: number;
+  /** Broadcast events. */
+  readonly events: number;
   /** When a test of this size is given up, ms. */
   readonly timeout: number;
 }
 
 const scales: Readonly<Record<'quick' | 'full', Scale>> = {
-  quick: { held: 1_000, waiting: 1_000, rate: 400, large: 200, timeout: 120_000 },
-  full: { held: 10_000, waiting: 10_000, rate: 1_000, large: 1_000, timeout: 900_000 },
+  quick: { held: 1_000, waiting: 1_000, rate: 400, large: 200, events: 150, timeout: 120_000 },
+  full: { held: 10_000, waiting: 10_000, rate: 1_000, large: 1_000, events: 5_000, timeout: 900_000 },
 };
 
 /** @throws TypeError for a `HOLDLINE_SCALE` that is none */
