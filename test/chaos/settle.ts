@@ -44,11 +44,9 @@ interface SubscriptionEntry {
 export async function settle(system: System, say: (text: string) => void): Promise<void> {
   await system.well();
   await quiet(system, say);
-  await replay(system, say);
-  await quiet(system, say);
+  if (await replay(system, say)) await quiet(system, say);
   const known = new Set(callIds(readHistory(...system.histories())));
-  const letters = await deadLetters(system);
-  const listed = await calls(system);
+  const [letters, listed, subscribed] = await Promise.all([deadLetters(system), calls(system), subscriptions(system)]);
   for (const { id } of [...letters.filter(isOfCall), ...listed.filter(isOfCaller)]) known.add(id);
   say(`looking up ${known.size} calls`);
   await lookUpAll(system, [...known]);
@@ -56,7 +54,7 @@ export async function settle(system: System, say: (text: string) => void): Promi
   record(
     system.file,
     ...letters.map(letter),
-    ...(await subscriptions(system)).map(({ service, name, state, waiting }): HistoryEvent => {
+    ...subscribed.map(({ service, name, state, waiting }): HistoryEvent => {
       return { type: 'subscribed', at, subscription: `${service}/${name}`, state, waiting };
     }),
     ...listed.map(({ id, state, acceptedAt }): HistoryEvent => ({
@@ -69,9 +67,13 @@ export async function settle(system: System, say: (text: string) => void): Promi
   );
 }
 
-/** Carries every dead letter out after all, as an operator does once the trouble is over. */
-async function replay(system: System, say: (text: string) => void): Promise<void> {
+/**
+ * Carries every dead letter out after all, as an operator does once the trouble is over.
+ * @returns whether there were any
+ */
+async function replay(system: System, say: (text: string) => void): Promise<boolean> {
   const letters = await deadLetters(system);
+  if (letters.length === 0) return false;
   const ofCalls = letters.filter(isOfCall).map(({ id }) => id);
   await lookUpAll(system, ofCalls);
   record(system.file, ...letters.map(letter));
@@ -81,6 +83,7 @@ async function replay(system: System, say: (text: string) => void): Promise<void
     ofCalls.includes(id) ? { type: 'replayed', at, call: id } : { type: 'redelivered', at, delivery: id };
   record(system.file, ...replayed.map(replayedOf));
   say(`${replayed.length} of ${letters.length} dead letters replayed`);
+  return true;
 }
 
 function letter(entry: LetterEntry): HistoryEvent {
