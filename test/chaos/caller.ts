@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { cancel, type Door, lookUp, type Result, send } from './exchange.ts';
+import type { Publish } from './broadcast-history.ts';
+import { cancel, type Door, lookUp, messageOf, publish, type Result, send } from './exchange.ts';
 import { type Invoke, readHistory, record } from './history.ts';
-import { attaches, type Task, taskOf } from './workload.ts';
+import { attaches, isBroadcast, type Broadcast, type Task, taskOf } from './workload.ts';
 
 /**
  * A caller: an application that sends its tasks, retries what has a key, and polls what was accepted. It writes down
@@ -57,11 +58,14 @@ class Caller {
   /** What is known of tasks that an earlier life began: `done`, a call id to poll, or the wish to send again. */
   #past(): Map<string, string> {
     const past = new Map<string, string>();
-    const exchanges = new Map<string, Invoke>();
+    const exchanges = new Map<string, Invoke | Publish>();
     for (const event of readHistory(this.#options.file)) {
-      if (event.type === 'invoke') {
+      if (event.type === 'invoke' || event.type === 'publish') {
         exchanges.set(event.exchange, event);
         if (!past.has(event.token)) past.set(event.token, attaches(event) ? 'again' : 'done');
+      } else if (event.type === 'published') {
+        exchanges.delete(event.exchange);
+        past.set(event.token, 'done');
       } else if (event.type === 'accepted' || event.type === 'answered') {
         if (event.exchange !== undefined) exchanges.delete(event.exchange);
         if (event.token !== undefined) past.set(event.token, event.type === 'answered' ? 'done' : `call ${event.call}`);
@@ -77,6 +81,7 @@ class Caller {
 
   async #carryOut(task: Task, known: string | undefined): Promise<void> {
     const { order } = task;
+    if (isBroadcast(task)) return this.#publish(task);
     if (order === undefined) return this.#finish(task, known);
     const before = this.#queues.get(order.key);
     const sent = Promise.withResolvers<void>();
@@ -107,8 +112,26 @@ class Caller {
     }
   }
 
+  /** One without a key is sent once, so that a refusal of it is proof that there is no such event. */
+  async #publish(task: Broadcast): Promise<void> {
+    const { token, key, topic } = task;
+    const { file } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const door = this.#door();
+      const exchange = `${token}/${randomUUID().slice(0, 8)}`;
+      const { digest } = messageOf(task);
+      const keyed = key !== undefined && { key };
+      record(file, { type: 'publish', at: Date.now(), token, exchange, via: door.name, topic, digest, ...keyed });
+      const { kind, ...facts } = await publish(task, door);
+      record(file, { type: kind, at: Date.now(), token, exchange, ...facts } as Parameters<typeof record>[1]);
+      // Now and then once more, through whichever sidecar, though it is known to be stored.
+      if (key === undefined || (kind === 'published' && Math.random() < 0.7)) return;
+      await pause(Math.min(100 * 2 ** tries, 2_000) * (0.5 + Math.random()));
+    }
+  }
+
   async #exchange(task: Task, door: Door): Promise<Result> {
-    const { token, work, idempotent, key, content, deadline, order } = task;
+    const { token, work, idempotent, key, content, callback, deadline, order } = task;
     const { file } = this.#options;
     const exchange = `${token}/${randomUUID().slice(0, 8)}`;
     const asked = Date.now();
@@ -122,6 +145,7 @@ class Caller {
       idempotent,
       ...(key !== undefined && { key }),
       ...(content !== undefined && { content }),
+      ...(callback !== undefined && { callback }),
       ...(deadline !== undefined && { deadline }),
       ...(order !== undefined && { order }),
     });

@@ -1,6 +1,8 @@
+import { deliveriesTo, isStored, repeatsOf } from './broadcast-evidence.ts';
 import { type Evidence, gather, isReal } from './evidence.ts';
 import type { HistoryEvent } from './history.ts';
 import { type RuleName, rules, type Violation } from './rules.ts';
+import { subscriptions } from './subscriptions.ts';
 
 /** What a history amounts to. */
 export interface Counts {
@@ -24,6 +26,17 @@ export interface Counts {
   readonly cancelled: number;
   readonly doubled: number;
   readonly lost: number;
+  /** Broadcast events that are stored: their publishers were told so, or a subscriber had them. */
+  readonly published: number;
+  /** Events that subscriptions took, each once for each subscription. */
+  readonly delivered: number;
+  /** Of these, those that came again after they were taken, as they may. */
+  readonly redelivered: number;
+  /** Events that a subscription should have and has not. */
+  readonly withheld: number;
+  /** Answers of calls that came in the call feed and in callbacks. */
+  readonly reported: number;
+  readonly told: number;
   readonly deadLetters: Readonly<Record<string, number>>;
   /** From the first request to the answer, ms. */
   readonly longestWait: number;
@@ -44,12 +57,13 @@ export function check(history: readonly HistoryEvent[]): Verdict {
   return { counts: count(evidence, violations), violations };
 }
 
-function count({ intents, calls }: Evidence, violations: readonly Violation[]): Counts {
+function count({ intents, calls, broadcasts }: Evidence, violations: readonly Violation[]): Counts {
   const all = [...intents.values()];
   const sum = (of: (intent: (typeof all)[number]) => number) => all.reduce((total, intent) => total + of(intent), 0);
   const known = [...calls.values()].filter(({ accepted, answered }) => accepted.length + answered.length > 0);
   const deadLetters: Record<string, number> = {};
-  for (const { letters } of calls.values()) {
+  const ofDeliveries = [...broadcasts.letters.values()].map(({ letters }) => letters.map(({ reason }) => reason));
+  for (const letters of [...[...calls.values()].map((call) => call.letters), ...ofDeliveries]) {
     for (const letter of new Set(letters)) deadLetters[letter] = (deadLetters[letter] ?? 0) + 1;
   }
   const executions = ({ attempted }: (typeof all)[number]) => attempted.filter(({ executed }) => executed).length;
@@ -67,9 +81,31 @@ function count({ intents, calls }: Evidence, violations: readonly Violation[]): 
     cancelled: known.filter(({ cancelled }) => cancelled.length > 0).length,
     doubled: broken('doubled'),
     lost: broken('lost'),
+    ...countDeliveries(broadcasts),
+    withheld: broken('withheld'),
+    reported: taken(broadcasts.reported),
+    told: taken(broadcasts.told),
     deadLetters,
     longestWait: Math.max(0, ...all.map(waitOf)),
   };
+}
+
+function countDeliveries({ publications }: Evidence['broadcasts']) {
+  let [delivered, redelivered] = [0, 0];
+  for (const publication of publications.values()) {
+    for (const name of Object.keys(subscriptions)) {
+      const received = deliveriesTo(name, publication);
+      if (received.some(({ taken: was }) => was)) delivered++;
+      if (repeatsOf(received).length > 0) redelivered++;
+    }
+  }
+  return { published: [...publications.values()].filter(isStored).length, delivered, redelivered };
+}
+
+/** Different deliveries that were taken. */
+function taken(of: ReadonlyMap<string, readonly { readonly taken: boolean; readonly delivery: string }[]>): number {
+  const all = [...of.values()].flat().filter(({ taken: was }) => was);
+  return new Set(all.map(({ delivery }) => delivery)).size;
 }
 
 function waitOf({ invokes, answered }: { invokes: { at: number }[]; answered: { at: number }[] }): number {

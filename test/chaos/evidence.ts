@@ -1,3 +1,4 @@
+import { type Broadcasts, gatherBroadcasts } from './broadcast-evidence.ts';
 import type { Accepted, Answered, Attempted, HistoryEvent, Invoke, Listed, Refused, Unknown } from './history.ts';
 
 /** All that the history holds of one intent of a caller. */
@@ -39,6 +40,7 @@ export interface Evidence {
   readonly calls: ReadonlyMap<string, Call>;
   readonly crashes: readonly { readonly part: string; readonly detail: string }[];
   readonly faults: readonly PlayedFault[];
+  readonly broadcasts: Broadcasts;
 }
 
 /** A fault as it was played; ms since the epoch. */
@@ -58,6 +60,7 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
   const calls = new Map<string, Call>();
   const crashes: { part: string; detail: string }[] = [];
   const faults: PlayedFault[] = [];
+  const broadcasts = gatherBroadcasts(history);
 
   const intentOf = (token: string): Intent => {
     const known = intents.get(token);
@@ -105,10 +108,10 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
         callOf(event.call, event.token).answered.push(event);
         break;
       case 'refused':
-        intentOf(event.token).refused.push(event);
+        if (!broadcasts.publications.has(event.token)) intentOf(event.token).refused.push(event);
         break;
       case 'unknown':
-        intentOf(event.token).unknown.push(event);
+        if (!broadcasts.publications.has(event.token)) intentOf(event.token).unknown.push(event);
         break;
       case 'missing':
         callOf(event.call, event.token).missing.push(event.at);
@@ -143,11 +146,20 @@ export function gather(history: readonly HistoryEvent[]): Evidence {
           if (played) played.to = event.at;
         }
         break;
+      case 'publish':
+      case 'published':
+      case 'delivered':
+      case 'reported':
+      case 'told':
+      case 'undelivered':
+      case 'redelivered':
+      case 'subscribed':
+        break;
       default:
         event satisfies never;
     }
   }
-  return { intents, calls, crashes, faults };
+  return { intents, calls, crashes, faults, broadcasts };
 }
 
 /** Whether an answer is the callee's own and final, and not what Holdline says in place of one. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type ClientResponse, request } from '../support/http-client.ts';
 import type { HeaderList } from '../support/header-list.ts';
+import { digestOf } from './broadcast-history.ts';
 import type { Answered } from './history.ts';
 import type { Task } from './workload.ts';
 
@@ -18,6 +19,11 @@ export type Result =
   | { readonly kind: 'unknown'; readonly detail: string }
   /** Of a look-up: there is no such call. */
   | { readonly kind: 'missing' };
+
+/** What one request to publish came to. */
+export type PublishResult =
+  | { readonly kind: 'published'; readonly event: string; readonly topic: string }
+  | Extract<Result, { kind: 'refused' | 'unknown' }>;
 
 type AnswerFacts = Pick<Answered, 'status' | 'digest' | 'echo' | 'outcome' | 'error'>;
 
@@ -41,6 +47,26 @@ export async function send(task: Task, door: Door): Promise<Result> {
   return ask(`http://payments${path}`, { method, headers, ...(hasBody && { body }), listener: door.url });
 }
 
+/** What a broadcast sends, and what its subscribers must get. */
+export function messageOf({ token, ballast, key }: Task): { contentType: string; body: string; digest: string } {
+  const contentType = key === undefined ? 'application/json' : 'text/plain; charset=utf-8';
+  const body = JSON.stringify({ token, ballast: 'x'.repeat(ballast) });
+  return { contentType, body, digest: digestOf(contentType, body) };
+}
+
+/** Sends what is to become a broadcast event through a door. */
+export async function publish(task: Task, door: Door): Promise<PublishResult> {
+  const { method, path, token, key } = task;
+  const { contentType, body } = messageOf(task);
+  const headers: [string, string][] = [
+    ['X-Token', token],
+    ['Content-Type', contentType],
+  ];
+  if (key !== undefined) headers.push(['Idempotency-Key', key]);
+  const response = await attempt(`http://news${path}`, { method, headers, body, listener: door.url });
+  return 'kind' in response ? response : classifyPublication(response);
+}
+
 /** Looks a call up. @param wait how long the sidecar may hold the look-up, s */
 export async function lookUp(call: string, door: Door, wait = 0): Promise<Result> {
   const headers: [string, string][] = wait > 0 ? [['Prefer', `wait=${wait}`]] : [];
@@ -59,8 +85,16 @@ export async function cancel(call: string, door: Door): Promise<'cancelled' | 'o
 }
 
 async function ask(url: string, options: Parameters<typeof request>[1]): Promise<Result> {
+  const response = await attempt(url, options);
+  return 'kind' in response ? response : classify(response);
+}
+
+async function attempt(
+  url: string,
+  options: Parameters<typeof request>[1],
+): Promise<ClientResponse | Extract<Result, { kind: 'refused' | 'unknown' }>> {
   try {
-    return classify(await request(url, { timeoutMs: patience, ...options }));
+    return await request(url, { timeoutMs: patience, ...options });
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     if (code === 'ECONNREFUSED') return { kind: 'refused', status: 0, code: 'unreachable' };
@@ -92,12 +126,24 @@ export function classify(response: ClientResponse): Result {
     call,
     answer: {
       status,
-      digest: digest(response, ending),
+      digest: digestOfAnswer(response, ending),
       ...(echo && { echo }),
       ...(outcome !== undefined && { outcome }),
       ...(code !== undefined && { error: code }),
     },
   };
+}
+
+/** Reads the answer to a publication as the contract words it. */
+export function classifyPublication(response: ClientResponse): PublishResult {
+  const { status, text } = response;
+  if (status === 202) {
+    const { id, topic } = JSON.parse(text) as { id: string; topic: string };
+    return { kind: 'published', event: id, topic };
+  }
+  // Stored or not: the broker has said neither, and the sidecar says so.
+  if (/has not confirmed the event/.test(text)) return { kind: 'unknown', detail: 'not confirmed' };
+  return { kind: 'refused', status, code: response.header('holdline-error') ?? String(status) };
 }
 
 function echoOf(text: string): { token: string; nonce: string } | undefined {
@@ -110,7 +156,7 @@ function echoOf(text: string): { token: string; nonce: string } | undefined {
 }
 
 /** A callee's headers are part of its answer; of a problem only the words count. */
-function digest({ reason, headers, body }: ClientResponse, ending: boolean): string {
+function digestOfAnswer({ reason, headers, body }: ClientResponse, ending: boolean): string {
   const kept: HeaderList = ending ? [] : headers.filter(([name]) => !passing.test(name));
   return createHash('sha256')
     .update(JSON.stringify([reason, kept]))

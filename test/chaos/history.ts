@@ -1,4 +1,5 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import type { BroadcastHistoryEvent } from './broadcast-history.ts';
 
 /**
  * The recorded history: everything that was sent, answered and executed, and the faults in between, as JSON lines.
@@ -20,7 +21,8 @@ export type HistoryEvent =
   | Letter
   | Listed
   | Crashed
-  | FaultMark;
+  | FaultMark
+  | BroadcastHistoryEvent;
 
 /** A caller is about to send a request; written before the first byte. */
 export interface Invoke {
@@ -38,6 +40,8 @@ export interface Invoke {
   readonly key?: string;
   /** The route takes the content for the key. */
   readonly content?: boolean;
+  /** The answer is to come to the callers' own service, too. */
+  readonly callback?: boolean;
   /** The route's deadline, ms from acceptance; absent: longer than any run. */
   readonly deadline?: number;
   /** Where the call stands among those of its order key. */

@@ -44,7 +44,8 @@ async function strike(system: System, { name, target, by = 0 }: Fault): Promise<
       await victim.pause();
       return () => victim.resume();
     }
-    case 'down': {
+    case 'down':
+    case 'away': {
       const victim = system.victim(target);
       await victim.stop();
       return () => victim.start();

@@ -25,6 +25,12 @@ const columns = [
   'cancelled',
   'doubled',
   'lost',
+  'published',
+  'delivered',
+  'redelivered',
+  'withheld',
+  'reported',
+  'told',
 ] as const;
 
 /** A table with a line for each run, and their sum. */
@@ -95,21 +101,26 @@ export function summary({ counts, violations }: Verdict): string {
   ].join('\n');
 }
 
+/** Written when all is over. */
+const closing: ReadonlySet<string> = new Set(['listed', 'letter', 'replayed', 'undelivered', 'redelivered']);
+
 /** One violation with the whole history of its call and intent, and the faults around it. */
 export function story(violation: Violation, history: readonly HistoryEvent[], begin: number): string {
-  const { rule, what, token, call } = violation;
+  const { rule, what, token, call, event: id } = violation;
   const own = history.filter(
     (event) =>
       (token !== undefined && 'token' in event && event.token === token) ||
-      (call !== undefined && 'call' in event && event.call === call),
+      (call !== undefined && 'call' in event && event.call === call) ||
+      (call !== undefined && 'delivery' in event && event.delivery === call) ||
+      (id !== undefined && 'event' in event && event.event === id),
   );
   // The look-ups at the end of a run would bring all of its faults into every story.
-  const lively = own.filter(({ type }) => type !== 'listed' && type !== 'letter' && type !== 'replayed');
+  const lively = own.filter(({ type }) => !closing.has(type));
   const working = lively.filter((event) => event.type !== 'answered' || event.token !== undefined);
   const [from = 0, to = 0] = [own.at(0)?.at, (working.at(-1) ?? own.at(-1))?.at];
   const around = history.filter((event) => event.type === 'fault' && event.at > from - 8_000 && event.at < to + 1_000);
   const lines = [...own, ...around].toSorted((a, b) => a.at - b.at).map((event) => line(event, begin));
-  return [`${rule}: ${what}`, `  token ${token ?? '-'}, call ${call ?? '-'}`, ...lines].join('\n');
+  return [`${rule}: ${what}`, `  token ${token ?? '-'}, call ${call ?? '-'}, event ${id ?? '-'}`, ...lines].join('\n');
 }
 
 /** A schedule for people. */

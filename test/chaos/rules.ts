@@ -1,39 +1,22 @@
-import type { Answered } from './history.ts';
+import { broadcastRules } from './broadcast-rules.ts';
+import { aftermath, breakingFaults, freezing, jumps, sides, touched } from './causes.ts';
 import { type Call, type Evidence, type Intent, isReal } from './evidence.ts';
+import type { Finding, Rule } from './finding.ts';
+import type { Answered } from './history.ts';
+import { outcomeRules } from './outcome-rules.ts';
 import { attaches } from './workload.ts';
 
 /** One broken promise. */
-export interface Violation {
+export interface Violation extends Finding {
   readonly rule: RuleName;
-  readonly what: string;
-  readonly token?: string;
-  readonly call?: string;
 }
 
 /** How far clock readings of different processes may be apart from what they stand for, ms. */
 const tolerance = 1_000;
 /** What Holdline may refuse with while the system suffers; nothing was accepted then. */
 const expectedRefusals = new Set(['broker-unavailable', 'overloaded', 'shutting-down', 'unreachable']);
-/** Faults that leave an attempt without an answer. */
-const breaking = ['kill', 'pause', 'down', 'slow', 'hang', 'reset', 'reset-before', 'starved'];
-/** Faults in which a process stands still. */
-const freezing = new Set(['pause', 'starved']);
-/** By the reason of a dead letter: what can have led to it. Deadlines pass for any reason. */
-const breakingFaults: Readonly<Record<string, ReadonlySet<string>>> = {
-  'outcome-unknown': new Set(breaking),
-  exhausted: new Set([...breaking, 'unavailable', 'retry-after']),
-};
-/** The processes that an attempt needs, and what they all need. */
-const calleeSide = /^(service|payments)-|^machine$/;
-/** A fault can show this long after its end: leases run out, a connection turns out to be dead, ms. */
-const aftermath = 5_000;
-/** A process takes its clock for shifted this long after the shift is over, ms. */
-const clockLag = 1_000;
 /** Dead letters that a key may start again. */
 const restartable = new Set(['exhausted', 'deadline-exceeded']);
-
-type Finding = Omit<Violation, 'rule'>;
-type Rule = (evidence: Evidence) => Iterable<Finding>;
 
 /** The promises of the contract, each as what breaks it. The history must be complete: healed and settled. */
 export const rules = {
@@ -128,10 +111,10 @@ export const rules = {
   },
 
   /** No other refusal than those of a system that suffers. */
-  *misjudged({ intents }) {
-    for (const intent of intents.values()) {
-      const wrong = intent.refused.find(({ code }) => !expectedRefusals.has(code));
-      if (wrong) yield by(intent, `it was refused with ${wrong.status} ${wrong.code}`);
+  *misjudged({ intents, broadcasts }) {
+    for (const { token, refused } of [...intents.values(), ...broadcasts.publications.values()]) {
+      const wrong = refused.find(({ code }) => !expectedRefusals.has(code));
+      if (wrong) yield { token, what: `it was refused with ${wrong.status} ${wrong.code}` };
     }
   },
 
@@ -149,7 +132,7 @@ export const rules = {
    * been sent to a process before it was frozen cannot be called back.
    */
   *misordered({ intents, calls, faults }) {
-    const frozen = faults.filter(({ name, target }) => freezing.has(name) && calleeSide.test(target));
+    const frozen = faults.filter(({ name, target }) => freezing.has(name) && sides.payments.test(target));
     const thaws = (at: number) => frozen.some(({ from, to }) => from <= at && at <= to + aftermath);
     const queues = Map.groupBy(
       [...intents.values()].filter(({ invokes, accepted }) => invokes[0]?.order && accepted.length > 0),
@@ -236,15 +219,9 @@ export const rules = {
         }
       }
       if (reasons === undefined || times.length === 0) continue;
-      const from = Math.min(...times);
-      const touched = faults.some(
-        (fault) =>
-          reasons.has(fault.name) &&
-          calleeSide.test(fault.target) &&
-          fault.from <= given &&
-          fault.to + aftermath >= from,
-      );
-      if (!touched) yield of(call, `it was given up as ${reason}, and no fault on the callee's side had touched it`);
+      const span = { names: reasons, side: sides.payments, from: Math.min(...times), to: given };
+      if (!touched(faults, span))
+        yield of(call, `it was given up as ${reason}, and no fault on the callee's side had touched it`);
     }
   },
 
@@ -252,6 +229,9 @@ export const rules = {
   *crashed({ crashes }) {
     for (const { part, detail } of crashes) yield { what: `${part} ended by itself: ${detail}` };
   },
+
+  ...broadcastRules,
+  ...outcomeRules,
 } as const satisfies Record<string, Rule>;
 
 export type RuleName = keyof typeof rules;
@@ -284,22 +264,6 @@ function inPlace({ attempted }: Intent, calls: Evidence['calls']): number[] {
   return attempted
     .filter(({ at, call, executed }) => executed && !calls.get(call)?.replayed.some((replayed) => replayed <= at))
     .map(({ at }) => at);
-}
-
-/** By how much the clocks may have been apart in this time, ms: a lease on life for what was begun before a jump. */
-function jumps(faults: Evidence['faults'], from: number, to: number): number {
-  return faults
-    .filter((fault) => fault.by !== undefined && fault.from <= to && endOf(fault, faults) + clockLag >= from)
-    .reduce((sum, { by: jump = 0 }) => sum + Math.abs(jump), 0);
-}
-
-/** A clock that is put back while its process stands still goes right only when that goes on. */
-function endOf(jump: Evidence['faults'][number], faults: Evidence['faults']): number {
-  const still = faults.filter(
-    ({ name, target, from, to }) =>
-      name === 'pause' && jump.target.startsWith(`${target}’`) && from <= jump.to && to >= jump.to,
-  );
-  return Math.max(jump.to, ...still.map(({ to }) => to));
 }
 
 /** The latest moment from which the deadline can count. */

@@ -5,6 +5,7 @@ export const faults = {
   kill: { hits: ['sidecar', 'service', 'caller', 'broker'], lasts: [200, 4_000], is: 'kill -9, started again' },
   pause: { hits: ['sidecar', 'service', 'caller', 'broker'], lasts: [300, 7_000], is: 'SIGSTOP, SIGCONT' },
   down: { hits: ['service', 'broker'], lasts: [500, 8_000], is: 'a service or the broker is stopped, started again' },
+  away: { hits: ['subscriber'], lasts: [0, 0], is: 'a subscriber is stopped for half of the run, once' },
   slow: { hits: ['service'], lasts: [1_000, 6_000], is: 'the service takes its time' },
   hang: { hits: ['service'], lasts: [1_000, 5_000], is: 'the service takes longer than an attempt may' },
   reset: { hits: ['service'], lasts: [500, 4_000], is: 'the service resets connections after it has executed' },
@@ -35,6 +36,7 @@ export type FaultName = keyof typeof faults;
 export type TargetKind =
   | 'sidecar'
   | 'service'
+  | 'subscriber'
   | 'caller'
   | 'broker'
   | 'cluster'
@@ -70,7 +72,7 @@ const weights: Partial<Record<FaultName, number>> = { kill: 4, pause: 2, leader:
 /** After a fault its target is left alone for this long where it does not say otherwise, ms. */
 const usualRecovery = 1_500;
 /** A rolling restart takes about this long, ms; it cannot be known before. */
-const rollingTakes = 12_000;
+const rollingTakes = 15_000;
 /** A clock jumps by up to this in either direction, ms. */
 const furthestJump = 30_000;
 /** Leases outlive short pauses; now and then a process sleeps for longer than any lease, in runs that have the time, ms. */
@@ -78,6 +80,8 @@ const longPause = [33_000, 42_000] as const;
 const timeForLongPause = 150_000;
 /** So many are tried where the first choice is still hit by an earlier fault. */
 const candidatesPerMoment = 4;
+/** The time for which a subscriber is away, in parts of the span. */
+const absence = { from: 0.02, for: [0.4, 0.6] } as const;
 /** Of the span of a run, this much at its end is free of new faults, ms. */
 const calm = 1_000;
 
@@ -88,7 +92,7 @@ const calm = 1_000;
 export function schedule(seed: string, names: readonly FaultName[], targets: readonly Target[], span: number): Fault[] {
   const dice = chance(`faults/${seed}`);
   const possible = names
-    .filter((name) => name !== 'lost')
+    .filter((name) => name !== 'lost' && name !== 'away')
     .map((name) => ({
       name,
       targets: targets.filter(({ kind }) => (faults[name].hits as readonly string[]).includes(kind)),
@@ -97,6 +101,13 @@ export function schedule(seed: string, names: readonly FaultName[], targets: rea
     .flatMap((entry) => Array.from({ length: weights[entry.name] ?? 1 }, () => entry));
   const busyUntil = new Map<string, number>();
   const plan: Fault[] = [];
+  const subscriber = names.includes('away') ? targets.find(({ kind }) => kind === 'subscriber') : undefined;
+  if (subscriber) {
+    const at = Math.round(absence.from * span);
+    const lasts = Math.round(dice.between(...absence.for) * span);
+    plan.push({ name: 'away', target: subscriber.name, at, lasts });
+    busyUntil.set(subscriber.name, at + lasts + usualRecovery);
+  }
   let loss = names.includes('lost') ? targets.find(({ kind }) => kind === 'cluster') : undefined;
   for (let at = dice.between(500, 2_000); at < span - calm; at += dice.between(250, 2_200)) {
     const free = (target: Target) =>

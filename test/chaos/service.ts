@@ -4,9 +4,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Attempted, record } from './history.ts';
+import { type Incoming, receiptOf } from './receipt.ts';
 
 /**
- * The callee: writes every request that it has in whole to a file before it answers, so that what it did survives its
+ * A service, as callee and as subscriber: writes every request that it has in whole to a file before it answers, so that what it did survives its
  * own kill -9. How it behaves stands in another file, read at every request, and so survives, too.
  *
  *     node service.ts PORT NAME EXECUTIONS BEHAVIOUR
@@ -48,6 +49,14 @@ async function serve(request: IncomingMessage, response: ServerResponse, names: 
   }
   const header = (name: string) => String(request.headers[name] ?? '');
   const declined = kind === 'unavailable' || kind === 'retry-after';
+  const incoming: Incoming = { path: request.url ?? '', header, body, service: names.service, behaviour: kind };
+  const receipt = receiptOf(incoming, !declined);
+  if (receipt !== undefined) {
+    record(names.executions, receipt);
+    if (!(await dawdle(kind, request))) return;
+    response.writeHead(receipt.taken ? 204 : 503, kind === 'retry-after' ? ['Retry-After', '1'] : []).end();
+    return;
+  }
   const execution: Attempted = {
     type: 'attempted',
     at: Date.now(),
@@ -60,12 +69,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, names: 
     behaviour: kind,
   };
   record(names.executions, execution);
-  if (kind === 'slow') await pause(200 + Math.random() * 1_200);
-  if (kind === 'hang') await pause(hanging);
-  if (kind === 'reset') {
-    request.socket.resetAndDestroy();
-    return;
-  }
+  if (!(await dawdle(kind, request))) return;
   const { token, nonce, attempt } = execution;
   const answer = JSON.stringify({ token, nonce, attempt, ballast: 'x'.repeat(Math.max(0, body.byteLength - 200)) });
   const headers = ['Content-Type', 'application/json', 'X-Nonce', nonce, 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'];
@@ -73,6 +77,14 @@ async function serve(request: IncomingMessage, response: ServerResponse, names: 
   if (kind === 'retry-after') headers.push('Retry-After', '1');
   response.writeHead(declined ? 503 : 200, headers);
   response.end(answer);
+}
+
+/** What goes wrong between the work and its answer. @returns whether it is to be answered at all */
+async function dawdle(kind: BehaviourKind, request: IncomingMessage): Promise<boolean> {
+  if (kind === 'slow') await pause(200 + Math.random() * 1_200);
+  if (kind === 'hang') await pause(hanging);
+  if (kind === 'reset') request.socket.resetAndDestroy();
+  return kind !== 'reset';
 }
 
 interface Names {

@@ -11,6 +11,7 @@ import { type Crashed, record } from './history.ts';
 import { Part, type Victim } from './part.ts';
 import type { Target } from './schedule.ts';
 import type { Behaviour } from './service.ts';
+import { subscribe } from './subscriptions.ts';
 import { routes } from './workload.ts';
 
 const entryPoint = join(import.meta.dirname, '../../sidecar/main.ts');
@@ -41,9 +42,14 @@ interface Sidecar {
   reload(form: 'ordinary' | 'other'): void;
 }
 
+/** The subscriber that is away for a part of the run. */
+const archive = 'archive';
+
 /**
  * The system under test, every part a process of its own: callers → two sidecars of `orders` → broker → two sidecars of
- * `payments` → a service each. Every sidecar reaches the broker over a relay of its own.
+ * `payments` → a service each. Broadcasts go from `orders` to subscriptions of `payments`, and of `audit`, which has one
+ * sidecar and the service `archive`; callbacks go to the callers' own service, `desk`. Every sidecar reaches the broker
+ * over a relay of its own.
  */
 export class System {
   readonly doors: Door[] = [];
@@ -68,7 +74,9 @@ export class System {
     const system = new System(options, await startBroker(options.engine, options.folder, options.ownDisk));
     try {
       for (const number of [1, 2]) await system.#addCallee(number);
-      for (const number of [1, 2]) await system.#addDoor(number);
+      const desk = await system.#addService('desk');
+      for (const number of [1, 2]) await system.#addDoor(number, desk);
+      await system.#addAuditor();
       await system.well();
       return system;
     } catch (error) {
@@ -89,6 +97,7 @@ export class System {
       for (const side of sides) targets.push({ name: sideOf(side), kind: 'side', involves: this.#sidecarsOf(side) });
     }
     for (const { name } of this.#services) targets.push({ name, kind: 'service' });
+    targets.push({ name: archive, kind: 'subscriber' });
     for (const { name } of this.callers) targets.push({ name, kind: 'caller' });
     const { servers, leading, lock, fill } = this.broker;
     // One node at a time, so that a cluster loses its quorum only by the loss of a node and what comes after it.
@@ -175,23 +184,17 @@ export class System {
   }
 
   async #addCallee(number: number): Promise<void> {
-    const service = `service-${number}`;
-    const port = await freePort();
-    const behaviour = this.#file(`${service}.behaviour.json`);
-    this.#behaviours.set(service, behaviour);
-    this.behave(service, { kind: 'well', share: 0 });
-    const args = [program('service.ts'), String(port), service, this.#file(`${service}.jsonl`), behaviour];
-    const part = this.#part(service, args, `http://127.0.0.1:${port}/healthz`);
-    this.#services.push(part);
-    await part.start();
-    const url = `http://127.0.0.1:${port}`;
+    const url = await this.#addService(`service-${number}`);
     // One with health checks and one without: a service that is down is noticed in different ways.
     const health = number === 2 ? { health: { path: '/healthz', interval: '500ms' } } : {};
-    const inbound = (concurrency: number) => ({ inbound: [{ url, timeout: '3s', concurrency, ...health }] });
-    await this.#addSidecar(`payments-${number}`, 'payments', (form) => inbound(form === 'ordinary' ? 16 : 4));
+    await this.#addSidecar(`payments-${number}`, 'payments', (form) => ({
+      inbound: [{ url, timeout: '3s', concurrency: form === 'ordinary' ? 16 : 4, publishCalls: true, ...health }],
+      subscribe: subscribe('payments', url),
+    }));
   }
 
-  async #addDoor(number: number): Promise<void> {
+  /** @param desk the callers' own service */
+  async #addDoor(number: number, desk: string): Promise<void> {
     const name = `orders-${number}`;
     const listen = `127.0.0.1:${await freePort()}`;
     this.doors.push({ name, url: `http://${listen}` });
@@ -199,7 +202,29 @@ export class System {
     const unmatched = { ordinary: 'deny', other: 'passthrough' };
     await this.#addSidecar(name, 'orders', (form) => ({
       outbound: { listen, unmatched: unmatched[form], routes: routes(ordered) },
+      inbound: [{ url: desk, timeout: '3s', concurrency: 16 }],
     }));
+  }
+
+  /** A subscription leaves its configuration for a while, and goes on from where it was. */
+  async #addAuditor(): Promise<void> {
+    const url = await this.#addService(archive);
+    await this.#addSidecar('audit-1', 'audit', (form) => ({
+      subscribe: subscribe('audit', url, form === 'ordinary' ? undefined : 'archive'),
+    }));
+  }
+
+  /** @returns its URL */
+  async #addService(name: string): Promise<string> {
+    const port = await freePort();
+    const behaviour = this.#file(`${name}.behaviour.json`);
+    this.#behaviours.set(name, behaviour);
+    this.behave(name, { kind: 'well', share: 0 });
+    const args = [program('service.ts'), String(port), name, this.#file(`${name}.jsonl`), behaviour];
+    const part = this.#part(name, args, `http://127.0.0.1:${port}/healthz`);
+    this.#services.push(part);
+    await part.start();
+    return `http://127.0.0.1:${port}`;
   }
 
   async #addSidecar(

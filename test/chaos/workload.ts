@@ -1,4 +1,5 @@
 import { chance } from './random.ts';
+import { callbackPath, topics } from './subscriptions.ts';
 
 /** What callers do, and how often. `ordered` is switched on where order is to be checked. */
 export const mix = {
@@ -21,6 +22,13 @@ export const mix = {
   hasty: 5,
   /** Accepted, then cancelled, where that is still possible. */
   cancelled: 8,
+  /** An async route whose answer is also replayed into the callers' own service. */
+  told: 8,
+  'told-guarded': 5,
+  /** A broadcast event, sent once. */
+  broadcast: 18,
+  /** The same with a key, sent again and again until it is acknowledged, and sometimes after that. */
+  'keyed-broadcast': 18,
   ordered: 0,
 } as const;
 
@@ -44,8 +52,18 @@ export interface Task {
   readonly deadline?: number;
   readonly order?: { readonly key: string; readonly position: number };
   readonly async: boolean;
+  readonly callback?: boolean;
+  /** Of a broadcast. */
+  readonly topic?: string;
   /** Bytes of ballast in the body, and in the answer. */
   readonly ballast: number;
+}
+
+/** An intent that is to become a broadcast event. */
+export type Broadcast = Task & { readonly topic: string };
+
+export function isBroadcast(task: Task): task is Broadcast {
+  return task.topic !== undefined;
 }
 
 /** Whether a request that is sent again attaches to the call that it began, so that a caller may do so. */
@@ -58,7 +76,14 @@ export function routes(ordered: boolean): Record<string, unknown>[] {
   const to = (path: string) => ({ host: 'payments', path });
   const inOrder = { name: 'ordered', mode: 'async', orderBy: 'header:x-order', idempotent: true };
   const common = { hold: '5s', retry: { attempts: 6, backoff: '50ms..1s' } };
+  const told = { mode: 'async', callback: `POST ${callbackPath}`, ...common };
+  const broadcasts = topics.map((topic) => {
+    return { name: topic.replaceAll('.', '-'), match: newsOf(topic), mode: 'broadcast', topic, hold: '5s' };
+  });
   return [
+    ...broadcasts,
+    { name: 'told', match: to('/told/**'), ...told, idempotent: true },
+    { name: 'told-guarded', match: to('/told-guarded/**'), ...told },
     { name: 'brief', match: to('/brief/**'), ...common, hold: '300ms' },
     { name: 'hasty', match: to('/hasty/**'), ...common, deadline: `${hastyDeadline}ms` },
     { name: 'content', match: to('/content/**'), ...common, idempotencyKey: 'content' },
@@ -66,6 +91,10 @@ export function routes(ordered: boolean): Record<string, unknown>[] {
     ...(ordered ? [{ ...inOrder, match: to('/ordered/**'), ...common }] : []),
     { name: 'plain', match: { host: 'payments' }, ...common },
   ];
+}
+
+function newsOf(topic: string): { host: string; path: string } {
+  return { host: 'news', path: `/${topic}` };
 }
 
 /** The `index`-th intent of a caller: the same for the same seed, so that a caller that was killed can go on. */
@@ -99,6 +128,16 @@ export function taskOf(seed: string, caller: string, index: number, ordered: boo
       return { ...post, path: '/brief/charges' };
     case 'hasty':
       return { ...post, path: '/hasty/charges', deadline: hastyDeadline };
+    case 'told':
+      return { ...post, path: '/told/jobs', idempotent: true, async: true, callback: true };
+    case 'told-guarded':
+      return { ...post, path: '/told-guarded/jobs', async: true, callback: true };
+    case 'broadcast':
+    case 'keyed-broadcast': {
+      const topic = dice.pick(topics);
+      const key = work === 'broadcast' ? {} : { key: `key-${token}` };
+      return { ...post, path: newsOf(topic).path, topic, ...key };
+    }
     case 'ordered': {
       const order = { key: `${caller}-${Math.floor(dice.between(0, orderKeys))}`, position: index };
       return { ...post, path: '/ordered/steps', idempotent: true, async: true, order };

@@ -61,7 +61,7 @@ export class Keeper {
     this.#line = line;
     const db = openDatabase(options);
     this.#db = db;
-    this.#transactions = new Transactions(db);
+    this.#transactions = new Transactions(db, () => this.#ledger.subscriptions.forgetLooks());
     const ns = this.#namespace(options.namespace);
     this.#ledger = new Ledger(db, ns, options.retention);
     this.#members = new Membership(new Instances(db, options.file), this.#ledger.calls, options);

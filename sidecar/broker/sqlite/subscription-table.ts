@@ -82,8 +82,12 @@ export class SubscriptionTable {
     const { wanted, upTo } = this.#scan(row, this.#lookOf(row, queue).upTo, limit);
     for (const event of wanted) this.#deliver(row, event);
     if (upTo > row.position) this.#sql.move.run(upTo, row.sub);
-    // What is rolled back is looked at again: `upTo` only says what is not wanted.
     this.#looks.delete(queue);
+  }
+
+  /** After a rollback: the number of an event that was looked at within that transaction will be that of another one. */
+  forgetLooks(): void {
+    this.#looks.clear();
   }
 
   /** Nothing of this queue is to be delivered now. */

@@ -12,10 +12,13 @@ export class Transactions {
   readonly #db: DatabaseSync;
   readonly #version: StatementSync;
   readonly #knownVersion: number;
+  readonly #afterRollback: () => void;
   #synced = true;
 
-  constructor(db: DatabaseSync) {
+  /** @param afterRollback what was seen within a transaction was never written, numbers of rows included */
+  constructor(db: DatabaseSync, afterRollback: () => void = () => undefined) {
     this.#db = db;
+    this.#afterRollback = afterRollback;
     // All waiting is done below.
     db.exec('PRAGMA busy_timeout = 0');
     this.#version = db.prepare('PRAGMA user_version');
@@ -59,6 +62,7 @@ export class Transactions {
     } catch (error) {
       // SQLite has rolled back by itself after some failures, such as a full disk.
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      this.#afterRollback();
       throw error;
     }
   }

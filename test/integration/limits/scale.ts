@@ -15,12 +15,22 @@ export interface Scale {
   readonly large: number;
   /** Bodies both ways of calls that are all made at the same time, bytes each. */
   readonly bulk: readonly { readonly calls: number; readonly size: number }[];
+  /** Broadcast events. */
+  readonly events: number;
   /** When a test of this size is given up, ms. */
   readonly timeout: number;
 }
 
 const scales: Readonly<Record<'quick' | 'full', Scale>> = {
-  quick: { held: 1_000, waiting: 1_000, rate: 400, large: 200, bulk: [{ calls: 20, size: 3 * MB }], timeout: 120_000 },
+  quick: {
+    held: 1_000,
+    waiting: 1_000,
+    rate: 400,
+    large: 200,
+    bulk: [{ calls: 20, size: 3 * MB }],
+    events: 150,
+    timeout: 120_000,
+  },
   full: {
     held: 10_000,
     waiting: 10_000,
@@ -30,6 +40,7 @@ const scales: Readonly<Record<'quick' | 'full', Scale>> = {
       { calls: 20, size: 100 * MB },
       { calls: 1, size: 1024 * MB },
     ],
+    events: 5_000,
     timeout: 900_000,
   },
 };

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { broadcastRules } from '../../chaos/broadcast-rules.ts';
 import { check } from '../../chaos/checker.ts';
 import type { HistoryEvent } from '../../chaos/history.ts';
+import { outcomeRules } from '../../chaos/outcome-rules.ts';
 import { type RuleName, rules } from '../../chaos/rules.ts';
 import {
   invoke,
@@ -171,7 +173,10 @@ describe('a good history is accepted', () => {
   });
 });
 
-const bad: Record<RuleName, readonly (readonly [string, readonly HistoryEvent[]])[]> = {
+/** Those of broadcasts and of outcomes are broken in tests of their own. */
+type RuleOfCalls = Exclude<RuleName, keyof typeof broadcastRules | keyof typeof outcomeRules>;
+
+const bad: Record<RuleOfCalls, readonly (readonly [string, readonly HistoryEvent[]])[]> = {
   lost: [
     ['accepted and never heard of again', [invoke(1), accepted(2)]],
     ['executed and never heard of again', [invoke(1), unknown(2), attempted(3)]],
@@ -339,7 +344,8 @@ describe('a bad history is refused', () => {
   });
 
   test('every rule has a history that breaks it', () => {
-    expect(Object.keys(bad).toSorted()).toEqual(Object.keys(rules).toSorted());
+    const elsewhere = [...Object.keys(broadcastRules), ...Object.keys(outcomeRules)];
+    expect([...Object.keys(bad), ...elsewhere].toSorted()).toEqual(Object.keys(rules).toSorted());
   });
 });
 
@@ -380,6 +386,12 @@ test('the counts', () => {
     cancelled: 0,
     doubled: 0,
     lost: 1,
+    published: 0,
+    delivered: 0,
+    redelivered: 0,
+    withheld: 0,
+    reported: 0,
+    told: 0,
     deadLetters: { exhausted: 1 },
     longestWait: 39,
   });

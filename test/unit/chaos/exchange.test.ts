@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { classify } from '../../chaos/exchange.ts';
+import { classify, classifyPublication } from '../../chaos/exchange.ts';
 import type { ClientResponse } from '../../support/http-client.ts';
 import { type HeaderInput, toHeaderList, valueOf } from '../../support/header-list.ts';
 
@@ -51,6 +51,24 @@ describe('what an answer tells a caller', () => {
     ['the answer', response(200, id, answer), { kind: 'answered', answer: { status: 200, echo: { nonce: 'n1' } } }],
   ] as const)('%s', ([, received, expected]) => {
     expect(classify(received)).toMatchObject(expected);
+  });
+});
+
+describe('what an answer tells a publisher', () => {
+  const unconfirmed = 'The broker has not confirmed the event yet; if it does, it is delivered.';
+  test.for([
+    [
+      '202',
+      response(202, { 'Holdline-Call-Id': 'b1' }, '{"id":"b1","topic":"order.paid"}'),
+      { kind: 'published', event: 'b1', topic: 'order.paid' },
+    ],
+    ['broker-unavailable', problem('broker-unavailable'), { kind: 'refused', code: 'broker-unavailable' }],
+    ['shutting-down before anything was stored', problem('shutting-down'), { kind: 'refused', code: 'shutting-down' }],
+    ['shutting-down', response(503, { 'Holdline-Error': 'shutting-down' }, unconfirmed), { kind: 'unknown' }],
+    ['hold-expired', response(504, { 'Holdline-Error': 'hold-expired' }, unconfirmed), { kind: 'unknown' }],
+    ['an answer that is none', response(200, {}, answer), { kind: 'refused', code: '200' }],
+  ] as const)('%s', ([, received, expected]) => {
+    expect(classifyPublication(received)).toMatchObject(expected);
   });
 });
 

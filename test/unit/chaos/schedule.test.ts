@@ -10,6 +10,7 @@ const targets: Target[] = [
   { name: 'payments-1', kind: 'sidecar' },
   { name: 'link', kind: 'link', involves: ['orders-1'] },
   { name: 'service-1', kind: 'service' },
+  { name: 'archive', kind: 'subscriber' },
   { name: 'caller-1', kind: 'caller' },
   { name: 'nats-server', kind: 'broker' },
   { name: 'links', kind: 'side', involves: ['orders-1'] },
@@ -69,6 +70,16 @@ describe('a schedule', () => {
     }
     const alone = targets.filter(({ kind }) => kind !== 'cluster');
     expect(schedule('1', everyFault, alone, span).map(({ name }) => name)).not.toContain('lost');
+  });
+
+  test('keeps a subscriber away for about half of the run, once', () => {
+    for (const seed of seeds) {
+      const [absence, ...others] = schedule(seed, everyFault, targets, span).filter(({ name }) => name === 'away');
+      expect(others).toEqual([]);
+      expect(absence).toMatchObject({ target: 'archive' });
+      expect(absence!.lasts / span).toBeGreaterThan(0.35);
+      expect(absence!.at + absence!.lasts).toBeLessThan(span * 0.7);
+    }
   });
 
   test('says by how much a clock jumps, forwards and backwards', () => {

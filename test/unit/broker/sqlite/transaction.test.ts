@@ -61,6 +61,23 @@ test('what throws is not written', () => {
   expect(names()).toEqual([]);
 });
 
+test('whoever remembers what was seen in it is told that it was rolled back', () => {
+  let told = 0;
+  const other = new Transactions(db, () => told++);
+  other.run(
+    () => false,
+    () => add('kept'),
+  );
+  expect(told).toBe(0);
+  const fail = () =>
+    other.run(
+      () => false,
+      () => db.exec('SELECT no_such_function()'),
+    );
+  expect(fail).toThrow('no such function');
+  expect(told).toBe(1);
+});
+
 test('a reader sees one state, whatever is committed meanwhile', () => {
   const other = openDatabase({ file: folder.join('holdline.db') });
   const seen = transactions.read(() => {
