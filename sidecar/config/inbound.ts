@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { httpUrl } from './addresses.ts';
 import { tlsKeys } from './broker.ts';
 import { key, mapping, name, oneOrMore, secretText, unfitSecret, wholeNumber, written, yesOrNo } from './key.ts';
-import { callTarget, localPath, statusRange, subscriptionStart } from './requests.ts';
+import { callTarget, filter, localPath, statusRange, subscriptionStart } from './requests.ts';
 import { attemptsKeys, matchKeys, statusList } from './routes.ts';
 import { rate, wait } from './units.ts';
 import { plainName, serviceName, topicPattern } from './words.ts';
@@ -102,6 +102,13 @@ export const subscriptionSchema = mapping({
     subscribedCalls.exactOptional(),
     'The finished calls of another service that it wants, where that service’s `inbound` says `publishCalls: true`. ' +
       'Either this or `topic`.',
+  ),
+  filter: key(
+    written(filter).exactOptional(),
+    'Which of these it wants: a [CEL expression](broadcasts.md#filters) of the event’s `topic`, `publisher`, `headers` and JSON ' +
+      '`body`, with `call` also of `call`, `request` and `response`, such as `body.total > 100`. An event that it is not ' +
+      'true for is settled without a delivery.',
+    'all of them',
   ),
   to: key(written(callTarget), 'Method and path at the local service that each event is replayed to.'),
   from: key(

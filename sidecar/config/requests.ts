@@ -1,5 +1,6 @@
 import { METHODS } from 'node:http';
 import type { CallTarget, OrderKey, StatusRange, SubscriptionStart } from './config.ts';
+import { FilterError, readFilter } from '../model/filter.ts';
 import { malformed, NotationError, quote } from './notation.ts';
 import type { Notation } from './notation.ts';
 import { duration } from './units.ts';
@@ -108,6 +109,24 @@ export const subscriptionStart: Notation<SubscriptionStart> = {
     return { kind: 'ago', ago: duration.parse(text) };
   },
   format: (value) => (value.kind === 'ago' ? duration.format(value.ago) : value.kind),
+};
+
+/** Which events a subscription wants, of those of its topic; see `model/filter.ts`. */
+export const filter: Notation<string> = {
+  what: 'a filter',
+  allowed: 'a CEL expression that is true or false, such as body.total > 100 && headers["x-country"] == "NO"',
+  pattern: /\S/,
+  parse(text) {
+    if (!filter.pattern.test(text)) throw malformed(text, filter);
+    try {
+      readFilter(text.trim());
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      throw new NotationError(error.message);
+    }
+    return text.trim();
+  },
+  format: (value) => value,
 };
 
 /** One status or a class of them. */

@@ -1,9 +1,11 @@
 import type { Broker, Lease, SubscriptionTaking, TakeOptions } from '../broker/port.ts';
 import type { InboundConfig, SubscriptionConfig } from '../config/config.ts';
 import type { DeliveryTarget } from '../model/broadcast.ts';
-import { conclude, type ActionEvent } from '../model/call.ts';
+import { conclude, factsOf, type ActionEvent, type ToldCall, type TraceContext } from '../model/call.ts';
+import { filterTest } from '../policy/filter.ts';
 import { callTest } from '../policy/subscribed-calls.ts';
 import { callTopic } from '../policy/topic.ts';
+import { eventFiltered } from '../telemetry/channels.ts';
 import { createInbound, type Endpoint, type Inbound, type InboundState } from './inbound.ts';
 
 /** Deliveries that run at once where no inbound entry says how many calls the service can take. */
@@ -99,10 +101,27 @@ function topicOf({ topic, call }: SubscriptionConfig): string {
 }
 
 /** Which events of its topic the subscription wants. */
-function choiceOf({ call }: SubscriptionConfig): (action: ActionEvent) => boolean {
-  if (call === undefined) return () => true;
-  const wants = callTest(call);
+function choiceOf({ call, filter }: SubscriptionConfig): (action: ActionEvent) => boolean {
+  const isWantedCall = call === undefined ? () => true : isOfCall(callTest(call));
+  if (filter === undefined) return isWantedCall;
+  const test = filterTest(filter);
+  return (action) => {
+    if (!isWantedCall(action)) return false;
+    // It matched when it became a dead letter, and now somebody wants it to be delivered.
+    if (action.round > 1) return true;
+    const verdict = test(action);
+    if (verdict === 'matches') return true;
+    if (eventFiltered.hasSubscribers) eventFiltered.publish({ call: factsOf(action), verdict, ...traceOf(action) });
+    return false;
+  };
+}
+
+function isOfCall(wants: (call: ToldCall) => boolean): (action: ActionEvent) => boolean {
   return ({ delivery }) => delivery?.call !== undefined && wants(delivery.call);
+}
+
+function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
+  return trace === undefined ? {} : { trace };
 }
 
 /** Settles at once what is not wanted. That takes slots, too, so that no more of it is at hand than of the rest. */
