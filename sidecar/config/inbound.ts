@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { httpUrl } from './addresses.ts';
 import { tlsKeys } from './broker.ts';
 import { key, mapping, name, oneOrMore, secretText, unfitSecret, wholeNumber, written, yesOrNo } from './key.ts';
-import { callTarget, filter, localPath, statusRange, subscriptionStart } from './requests.ts';
+import { callTarget, eventOrderKey, filter, localPath, statusRange, subscriptionStart } from './requests.ts';
 import { attemptsKeys, matchKeys, statusList } from './routes.ts';
 import { rate, wait } from './units.ts';
 import { plainName, serviceName, topicPattern } from './words.ts';
@@ -109,6 +109,13 @@ export const subscriptionSchema = mapping({
       '`body`, with `call` also of `call`, `request` and `response`, such as `body.total > 100`. An event that it is not ' +
       'true for is settled without a delivery.',
     'all of them',
+  ),
+  orderBy: key(
+    written(eventOrderKey).exactOptional(),
+    'Deliveries with the same key are made one after another, in the order in which the events were stored, across all ' +
+      'instances: `header:NAME` or `json:/POINTER` (a string, number, true or false in the body). An event without the value, or ' +
+      'with an empty one, waits for nobody. Not on NATS yet.',
+    'deliveries run side by side',
   ),
   to: key(written(callTarget), 'Method and path at the local service that each event is replayed to.'),
   from: key(

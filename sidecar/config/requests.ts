@@ -94,6 +94,22 @@ export const orderKey: Notation<OrderKey> = {
   },
 };
 
+/** The same for events, which have been sent to nobody in particular. */
+export const eventOrderKey: Notation<OrderKey> = {
+  what: 'a place to find the ordering key of an event',
+  allowed: 'header:NAME or json:/POINTER',
+  pattern: /^(header:[^\s:]+|json:\/.*)$/,
+  parse(text) {
+    if (/^(path|query):/.test(text)) {
+      const where = `${quote(text)} is in the target of a request, which events do not have`;
+      throw new NotationError(`${where}; expected ${eventOrderKey.allowed}`);
+    }
+    if (!eventOrderKey.pattern.test(text)) throw malformed(text, eventOrderKey);
+    return orderKey.parse(text);
+  },
+  format: (value) => orderKey.format(value),
+};
+
 function fail(text: string): never {
   throw malformed(text, orderKey);
 }

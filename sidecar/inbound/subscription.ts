@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Broker, Lease, SubscriptionTaking, TakeOptions } from '../broker/port.ts';
 import type { InboundConfig, SubscriptionConfig } from '../config/config.ts';
 import type { DeliveryTarget } from '../model/broadcast.ts';
@@ -43,7 +44,7 @@ export interface SubscriptionOptions {
  * @throws Error for a TLS file that cannot be read
  */
 export function createSubscription({ service, config, inbound, instance, broker }: SubscriptionOptions): Subscription {
-  const { name, from, outside } = config;
+  const { name, from, orderBy, outside } = config;
   const topic = topicOf(config);
   let target = targetOf(config);
   let wants = choiceOf(config);
@@ -61,6 +62,7 @@ export function createSubscription({ service, config, inbound, instance, broker 
           name,
           topic,
           from,
+          ...(orderBy !== undefined && { orderBy }),
           target: () => target,
           ...choosing(
             options,
@@ -80,6 +82,7 @@ export function createSubscription({ service, config, inbound, instance, broker 
     start: () => room.start(),
     reconfigure(next, entries) {
       if (next.name !== name || topicOf(next) !== topic || next.outside !== outside) return false;
+      if (!isDeepStrictEqual(next.orderBy, orderBy)) return false;
       room.reconfigure(endpointOf(service, next, entries));
       target = targetOf(next);
       wants = choiceOf(next);
