@@ -148,18 +148,10 @@ function checkSubscription(entry: Mapping, path: Path, root: Mapping): Problem[]
     problems.push(wrong(path, 'wants nothing; expected topic or call'));
   }
   problems.push(...checkFilter(entry, path));
-  if (entry['orderBy'] !== undefined && !isEmbedded(root['broker'])) {
-    problems.push(wrong([...path, 'orderBy'], 'is not kept on NATS yet; expected only with a sqlite: broker', 'key'));
-  }
   if (entry['url'] === undefined && !hasInboundUrl(root)) {
     problems.push(wrong(path, 'has nowhere to deliver to; expected url here, or an inbound entry with one'));
   }
   return problems;
-}
-
-function isEmbedded(broker: unknown): boolean {
-  const url = mapOf(broker)?.['url'] ?? broker;
-  return typeof url === 'string' && url.startsWith('sqlite:');
 }
 
 /** Only the events of a call feed tell of a call. */

@@ -114,7 +114,7 @@ export const subscriptionSchema = mapping({
     written(eventOrderKey).exactOptional(),
     'Deliveries with the same key are made one after another, in the order in which the events were stored, across all ' +
       'instances: `header:NAME` or `json:/POINTER` (a string, number, true or false in the body). An event without the value, or ' +
-      'with an empty one, waits for nobody. Not on NATS yet.',
+      'with an empty one, waits for nobody.',
     'deliveries run side by side',
   ),
   to: key(written(callTarget), 'Method and path at the local service that each event is replayed to.'),

@@ -2,6 +2,7 @@ import { nextRound } from '../../model/call.ts';
 import { encodeAction, type StoredDeadLetter } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { Context } from './context.ts';
+import { turnOf } from './delivery-line.ts';
 import { recordHeaders } from './envelope.ts';
 import { MessageRefused } from './publisher.ts';
 import { dropDeadLetter } from './settlement.ts';
@@ -16,13 +17,15 @@ export async function redeliver(context: Context, letter: StoredDeadLetter): Pro
   const action = nextRound(letter.action, letter.history, Date.now());
   const { service, delivery } = action;
   if (delivery === undefined) throw new TypeError(`${action.id} is no delivery`);
+  const name = { service, subscription: delivery.subscription };
+  const spec = action.orderKey === undefined ? streams.redeliveries() : streams.turns();
   try {
     await publisher.publish({
-      subject: subjects.redelivery({ service, subscription: delivery.subscription }, action.id),
+      subject: action.orderKey === undefined ? subjects.redelivery(name, action.id) : turnOf(subjects, action),
       payload: encodeAction(action),
       headers: recordHeaders(0),
       patience: 'now',
-      ensureStream: async () => void (await streams.ensure(streams.redeliveries())),
+      ensureStream: async () => void (await streams.ensure(spec)),
     });
   } catch (error) {
     if (error instanceof MessageRefused) throw new BrokerUnavailable(error.message, { cause: error });

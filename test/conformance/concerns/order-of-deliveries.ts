@@ -191,5 +191,51 @@ export function orderOfDeliveries(candidate: Candidate): void {
       await publishAll(log, [next]);
       expect(eventOf(await anew.next())).toBe(next.id);
     });
+
+    ordered('what waits in order goes on in order when none is asked for any more', async () => {
+      const { mail, log, hands } = await set();
+      const events = several(log, 'k', 4);
+      await publishAll(log, events);
+      await hands.release(await hands.next());
+      await hands.next();
+      await hands.taking.stop();
+      await mail.close(1_000);
+      const { orderBy: _, ...anyOrder } = interest;
+      const back = Hands.subscribe(await stage.open('mail', 'mail-2'), 'mail', anyOrder);
+      const free = event(log, 'k');
+      await publishAll(log, [free]);
+      const seen = new Set<string>();
+      while (seen.size < 5) {
+        const lease = await back.next('the next delivery', silenceLimit);
+        seen.add(eventOf(lease));
+        await back.answer(lease, 'thanks');
+      }
+      expect(seen).toEqual(new Set([...events, free].map(({ id }) => id)));
+      await expectSoon(() => back.taking.backlog()).toEqual({ waiting: 0 });
+    });
+
+    testWhere(candidate.supports.ownProcess)('order holds over a kill of the backend', async () => {
+      if (candidate.supports.orderOfDeliveries !== true) return;
+      const { log, hands } = await set();
+      const ids = several(log, 'k', 6).map((each) => each.id);
+      await publishAll(
+        log,
+        ids.map((id) => ({ ...event(log, 'k'), id })),
+      );
+      const done: string[] = [];
+      while (done.at(-1) !== ids.at(-1)) {
+        const lease = await hands.next('the next delivery', silenceLimit);
+        done.push(eventOf(lease));
+        if (done.length === 3) {
+          await stage.backend.kill!();
+          const finishing = hands.answer(lease, 'thanks');
+          await stage.backend.restart!();
+          await finishing;
+        } else await hands.answer(lease, 'thanks');
+      }
+      // Again, perhaps, but never back behind another.
+      expect([...new Set(done)]).toEqual(ids);
+      expect(done.map((id) => ids.indexOf(id))).toEqual(done.map((id) => ids.indexOf(id)).toSorted((a, b) => a - b));
+    });
   });
 }
