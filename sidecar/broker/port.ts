@@ -1,4 +1,4 @@
-import type { SubscriptionStart } from '../config/config.ts';
+import type { OrderKey, SubscriptionStart } from '../config/config.ts';
 import type { BroadcastEvent, DeliveryTarget } from '../model/broadcast.ts';
 import type {
   ActionEvent,
@@ -359,6 +359,12 @@ export interface SubscribeOptions extends TakeOptions {
   readonly topic: string;
   /** Where the subscription starts when it is made. `ago`: ms before that. */
   readonly from: SubscriptionStart;
+  /**
+   * Deliveries with the same key (`action.orderKey`) are given out one after another, in the order in which their events were stored,
+   * across all instances; a key that has to wait holds up no other. A dead letter lets the next one go, and goes behind the others when
+   * it is replayed. A change holds for the events that come next.
+   */
+  readonly orderBy?: OrderKey;
   /** Where deliveries go now; asked for each. */
   target(): DeliveryTarget;
 }

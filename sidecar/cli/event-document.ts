@@ -1,5 +1,6 @@
 import { Subjects } from '../broker/jetstream/subjects.ts';
 import type { BrokerConfig, Config } from '../config/config.ts';
+import { orderKey } from '../config/requests.ts';
 import { callTopic, topicTest } from '../policy/topic.ts';
 
 /** An AsyncAPI 3.0 document, as plain data. */
@@ -23,6 +24,7 @@ interface Operation {
   readonly channel: Channel;
   readonly service: string;
   readonly summary: string;
+  readonly description?: string;
 }
 
 /** What these services publish and subscribe to, taken together. */
@@ -56,7 +58,7 @@ export function describeEvents(configs: readonly Config[]): EventDocument {
 
   const published = [...channels.values()];
   for (const { service, subscribe } of configs) {
-    for (const { name, topic, call, to } of subscribe) {
+    for (const { name, topic, call, filter, orderBy, to } of subscribe) {
       const wanted = topic ?? callTopic(call.service);
       let heard = published.filter((channel) => topicTest(wanted)(channel.topic));
       if (heard.length === 0) {
@@ -68,7 +70,12 @@ export function describeEvents(configs: readonly Config[]): EventDocument {
       for (const channel of heard) {
         const id = `${service}.receive.${name}${heard.length > 1 ? `.${channel.id}` : ''}`;
         const summary = `${service} receives it as ${to.method} ${to.path} (subscription ${name}).`;
-        operations.push({ id, action: 'receive', channel, service, summary });
+        const choice = [
+          ...(filter === undefined ? [] : [`Only what this CEL expression is true for: ${filter}`]),
+          ...(orderBy === undefined ? [] : [`In order for each value of ${orderKey.format(orderBy)}.`]),
+        ];
+        const description = choice.length === 0 ? {} : { description: choice.join('\n') };
+        operations.push({ id, action: 'receive', channel, service, summary, ...description });
       }
     }
   }
@@ -109,12 +116,13 @@ function documentOf({ services, brokers, namespace, channels, operations }: Part
     ...serversOf(brokers),
     channels: Object.fromEntries(channels.map((channel) => [channel.id, channelObject(channel, subjects)])),
     operations: Object.fromEntries(
-      operations.map(({ id, action, channel, service, summary }) => [
+      operations.map(({ id, action, channel, service, summary, description }) => [
         id,
         {
           action,
           channel: { $ref: `#/channels/${channel.id}` },
           summary,
+          ...(description !== undefined && { description }),
           tags: [{ name: service }],
           messages: [{ $ref: `#/channels/${channel.id}/messages/event` }],
         },

@@ -1,4 +1,4 @@
-import type { UserPermissions } from '../broker/jetstream/permissions.ts';
+import type { UserPermissions } from '../broker/jetstream/rights.ts';
 import type { Dealings } from '../policy/dealings.ts';
 
 /** A user, and what its service's configuration says; without that, it is the command line's. */

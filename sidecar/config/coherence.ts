@@ -2,6 +2,7 @@ import { collide, hostPattern, isLoopback, listenAddress } from './addresses.ts'
 import type { ListenAddress, RouteMode } from './config.ts';
 import type { Path } from './document.ts';
 import type { Problem } from './issues.ts';
+import { callsLookedAt, FilterError, readFilter } from '../model/filter.ts';
 import { NotationError } from './notation.ts';
 import { peerOf } from './route-defaults.ts';
 import { routeModes } from './routes.ts';
@@ -146,10 +147,26 @@ function checkSubscription(entry: Mapping, path: Path, root: Mapping): Problem[]
   if (entry['topic'] === undefined && entry['call'] === undefined) {
     problems.push(wrong(path, 'wants nothing; expected topic or call'));
   }
+  problems.push(...checkFilter(entry, path));
   if (entry['url'] === undefined && !hasInboundUrl(root)) {
     problems.push(wrong(path, 'has nowhere to deliver to; expected url here, or an inbound entry with one'));
   }
   return problems;
+}
+
+/** Only the events of a call feed tell of a call. */
+function checkFilter({ filter, call }: Mapping, path: Path): Problem[] {
+  if (typeof filter !== 'string' || call !== undefined) return [];
+  let looked;
+  try {
+    looked = callsLookedAt(readFilter(filter));
+  } catch (error) {
+    if (error instanceof FilterError) return []; // the schema's to report
+    throw error;
+  }
+  if (looked.length === 0) return [];
+  const message = `looks at ${looked.join(', ')}, which only a subscription with call has; expected topic, publisher, headers, body`;
+  return [wrong([...path, 'filter'], message)];
 }
 
 function checkUnique(entries: unknown, section: string, key: string, fallback?: unknown): Problem[] {

@@ -179,6 +179,10 @@ export type SubscriptionConfig = SubscriptionDelivery &
 export interface SubscriptionDelivery {
   /** Unique within the service; it is the durable name on the broker. */
   readonly name: string;
+  /** A CEL expression, see `model/filter.ts`. Absent: every event of the topic is wanted. */
+  readonly filter?: string;
+  /** `header` or `json`. */
+  readonly orderBy?: OrderKey;
   readonly to: CallTarget;
   /** Where a new subscription starts; `ago` in ms before it was first made. */
   readonly from: SubscriptionStart;

@@ -101,10 +101,12 @@ function explainInbound(inbound: InboundConfig): PlainMapping {
 }
 
 function explainSubscription(subscription: SubscriptionConfig): PlainMapping {
-  const { name, to, from, url, retry, timeout, secret, allowPrivate } = subscription;
+  const { name, filter, orderBy, to, from, url, retry, timeout, secret, allowPrivate } = subscription;
   return {
     name,
     ...(subscription.call ? { call: explainCalls(subscription.call) } : { topic: subscription.topic }),
+    ...(filter !== undefined && { filter }),
+    ...(orderBy && { orderBy: orderKey.format(orderBy) }),
     to: callTarget.format(to),
     from: subscriptionStart.format(from),
     url: maskUrl(url),

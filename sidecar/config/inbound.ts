@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { httpUrl } from './addresses.ts';
 import { tlsKeys } from './broker.ts';
 import { key, mapping, name, oneOrMore, secretText, unfitSecret, wholeNumber, written, yesOrNo } from './key.ts';
-import { callTarget, localPath, statusRange, subscriptionStart } from './requests.ts';
+import { callTarget, eventOrderKey, filter, localPath, statusRange, subscriptionStart } from './requests.ts';
 import { attemptsKeys, matchKeys, statusList } from './routes.ts';
 import { rate, wait } from './units.ts';
 import { plainName, serviceName, topicPattern } from './words.ts';
@@ -102,6 +102,20 @@ export const subscriptionSchema = mapping({
     subscribedCalls.exactOptional(),
     'The finished calls of another service that it wants, where that service’s `inbound` says `publishCalls: true`. ' +
       'Either this or `topic`.',
+  ),
+  filter: key(
+    written(filter).exactOptional(),
+    'Which of these it wants: a [CEL expression](broadcasts.md#filters) of the event’s `topic`, `publisher`, `headers` and JSON ' +
+      '`body`, with `call` also of `call`, `request` and `response`, such as `body.total > 100`. An event that it is not ' +
+      'true for is settled without a delivery.',
+    'all of them',
+  ),
+  orderBy: key(
+    written(eventOrderKey).exactOptional(),
+    'Deliveries with the same key are made one after another, in the order in which the events were stored, across all ' +
+      'instances: `header:NAME` or `json:/POINTER` (a string, number, true or false in the body). An event without the value, or ' +
+      'with an empty one, waits for nobody.',
+    'deliveries run side by side',
   ),
   to: key(written(callTarget), 'Method and path at the local service that each event is replayed to.'),
   from: key(

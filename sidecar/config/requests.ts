@@ -1,5 +1,6 @@
 import { METHODS } from 'node:http';
 import type { CallTarget, OrderKey, StatusRange, SubscriptionStart } from './config.ts';
+import { FilterError, readFilter } from '../model/filter.ts';
 import { malformed, NotationError, quote } from './notation.ts';
 import type { Notation } from './notation.ts';
 import { duration } from './units.ts';
@@ -93,6 +94,22 @@ export const orderKey: Notation<OrderKey> = {
   },
 };
 
+/** The same for events, which have been sent to nobody in particular. */
+export const eventOrderKey: Notation<OrderKey> = {
+  what: 'a place to find the ordering key of an event',
+  allowed: 'header:NAME or json:/POINTER',
+  pattern: /^(header:[^\s:]+|json:\/.*)$/,
+  parse(text) {
+    if (/^(path|query):/.test(text)) {
+      const where = `${quote(text)} is in the target of a request, which events do not have`;
+      throw new NotationError(`${where}; expected ${eventOrderKey.allowed}`);
+    }
+    if (!eventOrderKey.pattern.test(text)) throw malformed(text, eventOrderKey);
+    return orderKey.parse(text);
+  },
+  format: (value) => orderKey.format(value),
+};
+
 function fail(text: string): never {
   throw malformed(text, orderKey);
 }
@@ -108,6 +125,24 @@ export const subscriptionStart: Notation<SubscriptionStart> = {
     return { kind: 'ago', ago: duration.parse(text) };
   },
   format: (value) => (value.kind === 'ago' ? duration.format(value.ago) : value.kind),
+};
+
+/** Which events a subscription wants, of those of its topic; see `model/filter.ts`. */
+export const filter: Notation<string> = {
+  what: 'a filter',
+  allowed: 'a CEL expression that is true or false, such as body.total > 100 && headers["x-country"] == "NO"',
+  pattern: /\S/,
+  parse(text) {
+    if (!filter.pattern.test(text)) throw malformed(text, filter);
+    try {
+      readFilter(text.trim());
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      throw new NotationError(error.message);
+    }
+    return text.trim();
+  },
+  format: (value) => value,
 };
 
 /** One status or a class of them. */

@@ -1,9 +1,12 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Broker, Lease, SubscriptionTaking, TakeOptions } from '../broker/port.ts';
 import type { InboundConfig, SubscriptionConfig } from '../config/config.ts';
 import type { DeliveryTarget } from '../model/broadcast.ts';
-import { conclude, type ActionEvent } from '../model/call.ts';
+import { conclude, factsOf, type ActionEvent, type ToldCall, type TraceContext } from '../model/call.ts';
+import { filterTest } from '../policy/filter.ts';
 import { callTest } from '../policy/subscribed-calls.ts';
 import { callTopic } from '../policy/topic.ts';
+import { eventFiltered } from '../telemetry/channels.ts';
 import { createInbound, type Endpoint, type Inbound, type InboundState } from './inbound.ts';
 
 /** Deliveries that run at once where no inbound entry says how many calls the service can take. */
@@ -41,7 +44,7 @@ export interface SubscriptionOptions {
  * @throws Error for a TLS file that cannot be read
  */
 export function createSubscription({ service, config, inbound, instance, broker }: SubscriptionOptions): Subscription {
-  const { name, from, outside } = config;
+  const { name, from, orderBy, outside } = config;
   const topic = topicOf(config);
   let target = targetOf(config);
   let wants = choiceOf(config);
@@ -59,6 +62,7 @@ export function createSubscription({ service, config, inbound, instance, broker 
           name,
           topic,
           from,
+          ...(orderBy !== undefined && { orderBy }),
           target: () => target,
           ...choosing(
             options,
@@ -78,6 +82,7 @@ export function createSubscription({ service, config, inbound, instance, broker 
     start: () => room.start(),
     reconfigure(next, entries) {
       if (next.name !== name || topicOf(next) !== topic || next.outside !== outside) return false;
+      if (!isDeepStrictEqual(next.orderBy, orderBy)) return false;
       room.reconfigure(endpointOf(service, next, entries));
       target = targetOf(next);
       wants = choiceOf(next);
@@ -99,10 +104,27 @@ function topicOf({ topic, call }: SubscriptionConfig): string {
 }
 
 /** Which events of its topic the subscription wants. */
-function choiceOf({ call }: SubscriptionConfig): (action: ActionEvent) => boolean {
-  if (call === undefined) return () => true;
-  const wants = callTest(call);
+function choiceOf({ call, filter }: SubscriptionConfig): (action: ActionEvent) => boolean {
+  const isWantedCall = call === undefined ? () => true : isOfCall(callTest(call));
+  if (filter === undefined) return isWantedCall;
+  const test = filterTest(filter);
+  return (action) => {
+    if (!isWantedCall(action)) return false;
+    // It matched when it became a dead letter, and now somebody wants it to be delivered.
+    if (action.round > 1) return true;
+    const verdict = test(action);
+    if (verdict === 'matches') return true;
+    if (eventFiltered.hasSubscribers) eventFiltered.publish({ call: factsOf(action), verdict, ...traceOf(action) });
+    return false;
+  };
+}
+
+function isOfCall(wants: (call: ToldCall) => boolean): (action: ActionEvent) => boolean {
   return ({ delivery }) => delivery?.call !== undefined && wants(delivery.call);
+}
+
+function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
+  return trace === undefined ? {} : { trace };
 }
 
 /** Settles at once what is not wanted. That takes slots, too, so that no more of it is at hand than of the rest. */

@@ -94,11 +94,14 @@ export function eventHeaders(endToEnd: RawHeaders): RawHeaders {
 /**
  * The delivery of an event to a subscription, in CloudEvents 1.0 binary mode (HTTP binding §3.1). Its id is the same
  * each time. It has no deadline: the event's retention is the limit.
+ *
+ * @param orderKey deliveries with the same one are made one after another
  */
 export function deliveryOf(
   event: BroadcastEvent,
   { service, subscription }: SubscriptionName,
   target: DeliveryTarget,
+  orderKey?: string,
 ): ActionEvent {
   return {
     id: deliveryId(event.id, service, subscription),
@@ -108,8 +111,7 @@ export function deliveryOf(
     route: subscription,
     method: target.method,
     target: target.path,
-    // In structured mode the attributes are in the body (HTTP binding §3.2).
-    headers: event.call === undefined ? [...event.headers, ...cloudEventHeaders(event)] : event.headers,
+    headers: deliveredHeaders(event),
     trailers: [],
     body: event.body,
     hasBody: event.hasBody,
@@ -128,8 +130,14 @@ export function deliveryOf(
       topic: event.topic,
       ...(event.call !== undefined && { call: event.call }),
     },
+    ...(orderKey !== undefined && { orderKey }),
     ...(event.trace !== undefined && { trace: event.trace }),
   };
+}
+
+/** The fields of an event and its attributes, which are in the body in structured mode (HTTP binding §3.2). */
+export function deliveredHeaders(event: BroadcastEvent): RawHeaders {
+  return event.call === undefined ? [...event.headers, ...cloudEventHeaders(event)] : event.headers;
 }
 
 /** A delivery that is made again, as the subscription wants it now. */

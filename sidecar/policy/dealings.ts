@@ -23,6 +23,8 @@ export interface Subscribes {
   readonly name: string;
   readonly topic: string;
   readonly from: SubscriptionStart;
+  /** Deliveries are made in order. */
+  readonly ordered: boolean;
 }
 
 export interface Calls {
@@ -84,10 +86,11 @@ export function dealingsOf(configs: readonly Config[]): Dealings[] {
 
 function subscribesOf(configs: readonly Config[]): Subscribes[] {
   const found = configs.flatMap(({ subscribe }) =>
-    subscribe.map(({ name, topic, call, from }) => ({
+    subscribe.map(({ name, topic, call, from, orderBy }) => ({
       name,
       topic: call === undefined ? topic : callTopic(call.service),
       from,
+      ordered: orderBy !== undefined,
     })),
   );
   return found.filter(

@@ -1,4 +1,5 @@
 import type { OrderKey } from '../config/config.ts';
+import { deliveredHeaders, type BroadcastEvent } from '../model/broadcast.ts';
 import type { RawHeaders } from '../model/call.ts';
 
 /** What of a request an order key can be read from. */
@@ -30,6 +31,12 @@ export function orderKeyOf(orderBy: OrderKey, { headers, target, body }: Ordered
     default:
       return orderBy satisfies never;
   }
+}
+
+/** The order key of an event's delivery, as {@link orderKeyOf}; its attributes (`ce-source`) count as headers. */
+export function eventOrderKeyOf(orderBy: OrderKey | undefined, event: BroadcastEvent): string | undefined {
+  if (orderBy === undefined) return undefined;
+  return orderKeyOf(orderBy, { headers: deliveredHeaders(event), target: '/', body: event.body });
 }
 
 function headerValue(headers: RawHeaders, name: string): string {

@@ -145,6 +145,10 @@ export const callFinished = typed<{
   delivery?: object;
   trace?: TraceContext;
 }>('call-finished');
+/** The filter of a subscription did not let an event through, which is settled so; `failed`: it has no value for this one. */
+export const eventFiltered = typed<{ call: CallFacts; verdict: 'differs' | 'failed'; trace?: TraceContext }>(
+  'event-filtered',
+);
 /** Delivery to the local service paused or resumed. */
 export const deliveryChanged = typed<{ service: string; state: 'paused' | 'resumed'; why: string }>('delivery-changed');
 /** The connection to the broker came or went. */

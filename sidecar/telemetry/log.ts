@@ -9,6 +9,7 @@ import {
   callAnswered,
   callFinished,
   deliveryChanged,
+  eventFiltered,
   eventPublished,
   operatorActed,
   passedThrough,
@@ -113,6 +114,10 @@ export function logChannels(log: Logger): () => void {
     };
     if (died) log.warn(fields, 'dead letter');
     else log.debug(fields, 'call finished');
+  });
+  on(eventFiltered, ({ call, verdict, trace }) => {
+    if (!log.isLevelEnabled('debug')) return;
+    log.debug({ ...callFields(call), ...traceFields(trace), verdict }, 'event filtered');
   });
   on(deliveryChanged, ({ service, state, why }) => {
     if (state === 'paused') log.warn({ to: service, why }, 'delivery paused');

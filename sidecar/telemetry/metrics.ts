@@ -6,6 +6,7 @@ import {
   callAnswered,
   callerGone,
   callFinished,
+  eventFiltered,
   passedThrough,
   trouble,
 } from './channels.ts';
@@ -83,7 +84,14 @@ export class Metrics {
       'service',
       'reason',
     ]);
+    const filtered = this.#counter('holdline_filtered_events_total', 'Events that a filter did not let through', [
+      'subscription',
+      'verdict',
+    ]);
     const on: Subscriptions['on'] = (channel, listener) => this.#subscriptions.on(channel, listener);
+    on(eventFiltered, ({ call: { delivery }, verdict }) => {
+      filtered.inc({ subscription: delivery?.subscription ?? '', verdict });
+    });
     on(attemptEnded, ({ call: { service }, attempt: { evidence, ms } }) => {
       attempts.inc({ service, evidence });
       if (ms !== undefined) took.observe({ service }, ms / 1000);

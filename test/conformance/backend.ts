@@ -23,6 +23,8 @@ export interface Supports {
   readonly shortRetentionOfKeys: Support;
   /** Calls with the same order key run one after another. */
   readonly orderKeys: Support;
+  /** Deliveries of a subscription with the same order key are made one after another. */
+  readonly orderOfDeliveries: Support;
 }
 
 export interface BackendOptions {

@@ -92,11 +92,13 @@ async function hold(broker: Broker, { start, text }: Extract<Errand, { kind: 'ho
   tell('holds', lease.action.id);
 }
 
-function holdDelivery(broker: Broker, { service, name, topic }: Extract<Errand, { kind: 'hold-delivery' }>): void {
+function holdDelivery(broker: Broker, held: Extract<Errand, { kind: 'hold-delivery' }>): void {
+  const { service, name, topic, orderBy } = held;
   let free = 1;
   const taking = broker.subscriber(service).subscribe({
     name,
     topic,
+    ...(orderBy !== undefined && { orderBy }),
     from: { kind: 'new' },
     target: () => ({ method: 'POST', path: '/', retry: { attempts: 8, backoff: { min: 1, max: 1 }, on: [] } }),
     free: () => free,

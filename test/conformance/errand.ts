@@ -1,3 +1,4 @@
+import type { OrderKey } from '../../sidecar/config/config.ts';
 import type { ContentClaim } from '../../sidecar/broker/port.ts';
 import type { ActionEvent } from '../../sidecar/model/call.ts';
 
@@ -13,7 +14,13 @@ export type Errand =
   /** Takes one call, starts it where `start`, and keeps it. Tells `holds ID`; answers with `text` when the lease is lost. */
   | { readonly kind: 'hold'; readonly start: boolean; readonly text: string }
   /** Takes one delivery of a subscription, starts it, and keeps it. Tells `holds ID`. */
-  | { readonly kind: 'hold-delivery'; readonly service: string; readonly name: string; readonly topic: string }
+  | {
+      readonly kind: 'hold-delivery';
+      readonly service: string;
+      readonly name: string;
+      readonly topic: string;
+      readonly orderBy?: OrderKey;
+    }
   /** Writes the body of a request. Tells `wrote BYTES` for each part that was taken, `whole REFERENCE`. */
   | { readonly kind: 'write-body'; readonly id: string; readonly size: number }
   /** Does one operation and dies of SIGKILL in the moment in which it is acknowledged. */

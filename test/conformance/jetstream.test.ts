@@ -13,6 +13,7 @@ for (const { bin, version } of inject('natsServers')) {
       answersWhileFull: { reason: 'a limit of the server holds for answers as it does for calls' },
       shortRetentionOfKeys: { reason: 'the server remembers ids for longer than a test waits' },
       orderKeys: true,
+      orderOfDeliveries: true,
     },
     async freshBackend({ retention, maxBytes }) {
       // A server for each test: some kill it, some fill it, and a start takes less than a tenth of a second.

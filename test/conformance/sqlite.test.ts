@@ -10,6 +10,7 @@ const embedded: Candidate = {
     answersWhileFull: true,
     shortRetentionOfKeys: true,
     orderKeys: true,
+    orderOfDeliveries: true,
   },
   async freshBackend({ retention, maxBytes }) {
     const folder = await createTempDir('sqlite');

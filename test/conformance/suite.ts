@@ -16,6 +16,7 @@ import { listing } from './concerns/listing.ts';
 import { losing } from './concerns/losing.ts';
 import { order } from './concerns/order.ts';
 import { orderKeys } from './concerns/order-keys.ts';
+import { orderOfDeliveries } from './concerns/order-of-deliveries.ts';
 import { overdue } from './concerns/overdue.ts';
 import { promising } from './concerns/promising.ts';
 import { reconnecting } from './concerns/reconnecting.ts';
@@ -55,5 +56,6 @@ export function describeBrokerContract(candidate: Candidate): void {
     topology(candidate);
     broadcasting(candidate);
     subscribing(candidate);
+    orderOfDeliveries(candidate);
   });
 }

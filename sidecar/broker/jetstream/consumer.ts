@@ -29,6 +29,9 @@ export const subscriptionConfig: Partial<ConsumerConfig> = {
   max_waiting: 512,
 };
 
+/** Takes events in, one after another over all instances, so that they stand in line in their order. */
+export const orderedSubscriptionConfig: Partial<ConsumerConfig> = { ...subscriptionConfig, max_ack_pending: 1 };
+
 /** Where a subscription starts that is made now. */
 export function startOf(from: SubscriptionStart): Partial<ConsumerConfig> {
   switch (from.kind) {

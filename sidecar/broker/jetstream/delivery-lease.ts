@@ -12,6 +12,8 @@ export interface DeliveryOwner {
   /** `settled`: it must not be delivered again. */
   ended(lease: DeliveryLease, settled: boolean): void;
   acknowledge(reply: string, body: string): void;
+  /** A delivery with an order key is over: the next one may go. Before it is acknowledged. */
+  leaveOrder(action: ActionEvent): Promise<void>;
 }
 
 export interface Delivered {
@@ -97,6 +99,7 @@ export class DeliveryLease implements Lease {
     if (isDeadLetter(response.outcome)) await storeDeadLetter(this.#context, this.action, response);
     // Somebody who died after the letter and before the acknowledgement has left one.
     else if (hasPast) await dropDeadLetter(this.#context, this.action);
+    if (this.action.orderKey !== undefined) await this.#owner.leaveOrder(this.action);
     this.#end(ackBody.ack, true);
     if (this.#record > 0) await this.#forgetRecord();
   }

@@ -16,6 +16,8 @@ export const header = {
   reply: 'Holdline-Reply',
   /** Sent more than once: it may have been stored, and even finished, before. */
   resent: 'Holdline-Resent',
+  /** The sequence of the event that a delivery in order is of. */
+  position: 'Holdline-Position',
 } as const;
 
 const SPEC_VERSION = '1.0';
@@ -95,6 +97,16 @@ export function copyHeaders(stored: MsgHdrs | undefined, expectedLastSequence: n
   headers.set(header.expectedLastSequence, String(expectedLastSequence));
   headers.set(header.resent, '1');
   return headers;
+}
+
+/** Headers of a delivery that waits for its turn. @param position the sequence of its event */
+export function turnHeaders(position: number): MsgHdrsImpl {
+  return new WrittenHeaders(`${header.expectedLastSequence}: 0\r\n${header.position}: ${position}\r\n`);
+}
+
+export function positionOf(stored: MsgHdrs | undefined): number | undefined {
+  const position = stored?.get(header.position) ?? '';
+  return position === '' ? undefined : Number(position);
 }
 
 /** Headers of a record that replaces the one with this sequence (0: there is none yet). */

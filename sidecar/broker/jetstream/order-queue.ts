@@ -17,6 +17,40 @@ import { readOrdered } from './subjects.ts';
  * and it is marked as sent before, so that it is not started without a look at its response.
  */
 
+/** Where calls, or the deliveries of a subscription, wait for their turn, and what becomes of them then. */
+export interface Line {
+  /** The callee, or the subscriber. */
+  readonly service: string;
+  readonly stream: string;
+  /** All that wait; a pattern. */
+  readonly all: string;
+  /** Where they are announced once they are stored; a pattern. */
+  readonly announced: string;
+  /** All with one order key; a pattern. */
+  queue(order: string): string;
+  /** One of them, as {@link readOrdered} has read it. */
+  place(order: string, caller: string, id: string): string;
+  /** `over`: the head has ended, and is still in its queue. @throws {BrokerUnavailable} */
+  admit(head: Stored): Promise<'admitted' | 'over'>;
+  /** As {@link leave}. @throws {BrokerUnavailable} */
+  leave(action: ActionEvent): Promise<number | undefined>;
+}
+
+/** The calls to one service. */
+export function callLine(context: Context, callee: string): Line {
+  const { subjects } = context;
+  return {
+    service: callee,
+    stream: subjects.orderedStream(callee),
+    all: '>',
+    announced: subjects.queued(callee),
+    queue: (order) => subjects.queue(callee, order),
+    place: (order, caller, id) => subjects.orderedAt(callee, order, caller, id),
+    admit: (head) => admit(context, callee, head),
+    leave: (action) => leave(context, action),
+  };
+}
+
 /** What is known of where the head of a key is: the more, the less the server has to read. */
 interface Hints {
   readonly index?: OrderIndex;
@@ -25,31 +59,29 @@ interface Hints {
 }
 
 /** Admits the oldest call of a key, unless it is. @throws {BrokerUnavailable} */
-export async function advance(context: Context, callee: string, order: string, hints: Hints = {}): Promise<void> {
+export async function advance(context: Context, line: Line, order: string, hints: Hints = {}): Promise<void> {
   for (;;) {
-    const head = await headOf(context, callee, order, hints);
-    if (head === undefined || (await admit(context, callee, head)) === 'admitted') return;
-    await context.lookup.remove(context.subjects.orderedStream(callee), head.seq);
+    const head = await headOf(context, line, order, hints);
+    if (head === undefined || (await line.admit(head)) === 'admitted') return;
+    await context.lookup.remove(line.stream, head.seq);
   }
 }
 
 /** The oldest call of a key. */
 async function headOf(
-  { lookup, subjects }: Context,
-  callee: string,
+  { lookup }: Context,
+  line: Line,
   order: string,
   { index, after = 0 }: Hints,
 ): Promise<Stored | undefined> {
-  const stream = subjects.orderedStream(callee);
-  const pattern = subjects.queue(callee, order);
   for (let first = index?.first(order); first !== undefined; first = index?.first(order)) {
     const { seq } = first;
-    const stored = await lookup.next(stream, seq, subjects.orderedAt(callee, order, first.caller, first.id));
+    const stored = await lookup.next(line.stream, seq, line.place(order, first.caller, first.id));
     if (stored?.seq === seq) return stored;
     index!.drop(order, seq);
   }
   // Between the look at the index and the question nothing else may run.
-  return await lookup.next(stream, Math.max(index?.next ?? 1, after + 1), pattern);
+  return await lookup.next(line.stream, Math.max(index?.next ?? 1, after + 1), line.queue(order));
 }
 
 /** `over`: the head belongs to a round that has ended, and only keeps the place of the next one. */

@@ -4,7 +4,7 @@ import { decodeAction, EventFormatError } from '../../model/codec.ts';
 import type { Context } from './context.ts';
 import type { Stored } from './lookup.ts';
 import { OrderIndex } from './order-index.ts';
-import { advance, leave } from './order-queue.ts';
+import { advance, type Line } from './order-queue.ts';
 import { insist } from './settlement.ts';
 import { isApiError } from './streams.ts';
 import { orderToken, readOrdered } from './subjects.ts';
@@ -25,7 +25,7 @@ const WITHDRAWN_AT_ONCE = 500;
 const ASK_AGAIN = 5_000;
 
 /**
- * Keeps the queues of one callee's order keys moving.
+ * Keeps the queues of order keys moving: of the calls to one service, or of the deliveries of one subscription.
  *
  * A call is admitted when it is announced, and the next one when one has left. Announcements may be lost and sidecars killed between
  * two steps, so a look each second makes up for both: it gets to know the calls that have waited for a second, and makes sure,
@@ -33,7 +33,7 @@ const ASK_AGAIN = 5_000;
  */
 export class OrderWatch {
   readonly #context: Context;
-  readonly #service: string;
+  readonly #line: Line;
   readonly #index = new OrderIndex();
   readonly #due = new Set<string>();
   readonly #advancing = new Set<string>();
@@ -45,13 +45,13 @@ export class OrderWatch {
   #looking = false;
   #closed = false;
 
-  constructor(context: Context, service: string) {
+  constructor(context: Context, line: Line) {
     this.#context = context;
-    this.#service = service;
-    const { connection, subjects } = context;
+    this.#line = line;
+    const { connection } = context;
     this.#stops = [
       // One sidecar advances for each call that comes; whoever it is, all do the same.
-      connection.subscribe(subjects.queued(service), (msg) => this.#wake(readOrdered(msg.subject).order), 'order'),
+      connection.subscribe(line.announced, (msg) => this.#wake(readOrdered(msg.subject).order), 'order'),
       connection.onUp(() => {
         // What happened while nobody could be told is found by a walk from the start.
         this.#last = undefined;
@@ -74,7 +74,7 @@ export class OrderWatch {
    */
   async leave(action: ActionEvent): Promise<void> {
     if (action.orderKey === undefined) return;
-    const place = await insist(this.#context, () => leave(this.#context, action));
+    const place = await insist(this.#context, () => this.#line.leave(action));
     await this.#advance(orderToken(action.orderKey), place);
   }
 
@@ -110,7 +110,7 @@ export class OrderWatch {
   /** Never rejects: what fails now is done at the next look, or by somebody else. */
   async #advance(order: string, after = 0): Promise<void> {
     try {
-      await advance(this.#context, this.#service, order, { index: this.#index, after });
+      await advance(this.#context, this.#line, order, { index: this.#index, after });
     } catch (error) {
       this.#tell(error);
     }
@@ -129,13 +129,12 @@ export class OrderWatch {
   }
 
   async #lookOnce(): Promise<void> {
-    const { streams, subjects } = this.#context;
-    const manager = await streams.manager();
+    const manager = await this.#context.streams.manager();
     let state;
     try {
-      ({ state } = await manager.streams.info(subjects.orderedStream(this.#service)));
+      ({ state } = await manager.streams.info(this.#line.stream));
     } catch (error) {
-      // No call towards this service has ever had an order key.
+      // Nothing has ever had an order key here.
       if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return;
       throw error;
     }
@@ -161,14 +160,14 @@ export class OrderWatch {
 
   /** Gets to know what was stored up to `limit` and is still there. */
   async #walk(limit: number): Promise<void> {
-    const { lookup, subjects, connection } = this.#context;
-    const stream = subjects.orderedStream(this.#service);
+    const { lookup, connection } = this.#context;
+    const { stream, all } = this.#line;
     const { generation } = connection;
     let width = 1;
     while (this.#index.next <= limit && !this.#closed) {
       const from = this.#index.next;
       const wanted = Array.from({ length: Math.min(width, limit - from + 1) }, (_, at) => from + at);
-      const found = await Promise.all(wanted.map((seq) => lookup.next(stream, seq, '>')));
+      const found = await Promise.all(wanted.map((seq) => lookup.next(stream, seq, all)));
       // Begun on another connection: the index was emptied meanwhile.
       if (generation !== connection.generation) return;
       // Where some are gone, several questions have the same answer.
@@ -190,7 +189,7 @@ export class OrderWatch {
     const now = Date.now();
     const overdue = this.#index.overdue(now, WITHDRAWN_AT_ONCE);
     if (overdue.length === 0) return;
-    const calls = overdue.map(({ order, call: { caller, id } }) => ({ callee: this.#service, caller, id, order }));
+    const calls = overdue.map(({ order, call: { caller, id } }) => ({ callee: this.#line.service, caller, id, order }));
     const results = await withdraw(this.#context, calls, 'deadline-exceeded');
     for (const { call } of overdue) {
       // One that is gone stays in the index until it comes to the front.

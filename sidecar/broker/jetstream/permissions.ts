@@ -3,20 +3,12 @@ import type { BrokerConfig } from '../../config/config.ts';
 import { serviceHint } from '../../model/call-id.ts';
 import type { Answers, Calls, Dealings } from '../../policy/dealings.ts';
 import { Connection, inboxPrefix } from './connection.ts';
-import { CONSUMER, consumerConfig, startOf, subscriptionConfig } from './consumer.ts';
+import { CONSUMER, consumerConfig, orderedSubscriptionConfig, startOf, subscriptionConfig } from './consumer.ts';
+import { Rights, type UserPermissions } from './rights.ts';
 import { Streams, type StreamSpec } from './streams.ts';
 import { Subjects } from './subjects.ts';
 
 type NatsConfig = Extract<BrokerConfig, { kind: 'nats' }>;
-
-/** What one NATS user may do; subjects as in the server's configuration. */
-export interface UserPermissions {
-  readonly user: string;
-  readonly publish: readonly string[];
-  readonly subscribe: readonly string[];
-  /** Whether it answers questions, whose reply subjects cannot be known in advance. */
-  readonly answersQuestions: boolean;
-}
 
 /** A stream or consumer that the sidecars of the same configurations use, with the settings that they would give it. */
 export interface Provisions {
@@ -92,7 +84,11 @@ export class Permissions {
     for (const stream of [broadcasts, redeliveries]) {
       rights.api(`CONSUMER.INFO.${stream}.*`, `CONSUMER.DELETE.${stream}.*`);
     }
-    rights.api(`STREAM.PURGE.${deliveries}`, `STREAM.PURGE.${redeliveries}`);
+    rights.api(
+      `STREAM.PURGE.${deliveries}`,
+      `STREAM.PURGE.${redeliveries}`,
+      `STREAM.PURGE.${this.#subjects.turnStream()}`,
+    );
     rights.publish(
       `${ns}.act.*.*.*`,
       `${ns}.ord.*.*.*.*`,
@@ -101,6 +97,7 @@ export class Permissions {
       `${ns}.dead.*.*.*`,
       `${ns}.att.*.*.*`,
       `${ns}.again.*.*.*`,
+      `${ns}.turn.*.*.*.*.*`,
       `${ns}.evt.*.$call.*.*`,
       `${ns}.ctl.*`,
     );
@@ -110,7 +107,7 @@ export class Permissions {
   /** Everything that these sidecars expect to be there when they may not make it. */
   provisions(all: readonly Dealings[]): Provisions {
     const subscriptions = all.flatMap(({ service, subscribes }) =>
-      subscribes.map(({ name, topic, from }) => ({ name: { service, subscription: name }, topic, from })),
+      subscribes.map(({ name, ...rest }) => ({ name: { service, subscription: name }, ...rest })),
     );
     return {
       streams: this.#specs(all).map((spec) => this.#streams.configure(spec)),
@@ -119,10 +116,13 @@ export class Permissions {
           stream: this.#subjects.actionStream(service),
           config: consumerConfig,
         })),
-        ...subscriptions.flatMap(({ name, topic, from }) => [
+        ...subscriptions.flatMap(({ name, topic, from, ordered }) => [
           {
             stream: this.#subjects.broadcastStream(),
-            config: this.#subscriptionConsumer(name, topic, this.#subjects.broadcasts(topic), startOf(from)),
+            config: this.#subscriptionConsumer(name, topic, this.#subjects.broadcasts(topic), {
+              ...(ordered && orderedSubscriptionConfig),
+              ...startOf(from),
+            }),
           },
           {
             stream: this.#subjects.redeliveryStream(),
@@ -172,7 +172,7 @@ export class Permissions {
       ]),
       streams.dead(),
       ...(broadcasts ? [streams.broadcasts()] : []),
-      ...(subscribes ? [streams.deliveries(), streams.redeliveries()] : []),
+      ...(subscribes ? [streams.deliveries(), streams.redeliveries(), streams.turns()] : []),
     ];
   }
 
@@ -319,6 +319,13 @@ export class Permissions {
         rights.api(`CONSUMER.CREATE.${stream}.${consumer}.${filter}`, `CONSUMER.DELETE.${stream}.${consumer}`);
       }
     }
+    // What waits for its turn, also from a time when an order was asked for.
+    const turns = rights.make(this.#streams.turns()).name;
+    rights.read(turns, this.#subjects.turns(name));
+    rights.api(`DIRECT.GET.${turns}`, `STREAM.MSG.DELETE.${turns}`);
+    rights.read(this.#streams.redeliveries().name, this.#subjects.redelivery(name, '*'));
+    rights.publish(this.#subjects.turns(name), this.#subjects.redelivery(name, '*'));
+    rights.subscribe(this.#subjects.turnsAnnounced(name));
     // How old the oldest event is that has not been delivered.
     rights.api(`DIRECT.GET.${this.#subjects.broadcastStream()}`);
     rights.publish(progress, `${ns}.dead.${service}.*.*`);
@@ -336,77 +343,6 @@ export class Permissions {
   #rights(owner: string): Rights {
     return new Rights(inboxPrefix(this.#subjects.ns, owner), this.#provisioned, this.#replicated);
   }
-}
-
-/** Collects the subjects of one user. */
-class Rights {
-  readonly #publish = new Set<string>();
-  readonly #subscribe = new Set<string>();
-  readonly #provisioned: boolean;
-  readonly #replicated: boolean;
-
-  constructor(inbox: string, provisioned: boolean, replicated: boolean) {
-    this.#provisioned = provisioned;
-    this.#replicated = replicated;
-    this.#subscribe.add(`${inbox}.>`);
-  }
-
-  publish(...subjects: readonly string[]): void {
-    for (const subject of subjects) this.#publish.add(subject);
-  }
-
-  subscribe(...subjects: readonly string[]): void {
-    for (const subject of subjects) this.#subscribe.add(subject);
-  }
-
-  api(...questions: readonly string[]): void {
-    for (const question of questions) this.#publish.add(`$JS.API.${question}`);
-  }
-
-  /** As `Streams.ensure`. */
-  make(spec: StreamSpec): StreamSpec {
-    this.api(`STREAM.INFO.${spec.name}`);
-    if (!this.#provisioned) this.api(`STREAM.CREATE.${spec.name}`);
-    return spec;
-  }
-
-  /** As `Lookup.last`: the leader of a replicated stream is asked in a way that no permission can limit to some subjects. */
-  read(stream: string, subject: string): void {
-    this.api(`STREAM.INFO.${stream}`, `DIRECT.GET.${stream}.${subject}`);
-    if (this.#replicated) this.api(`STREAM.MSG.GET.${stream}`);
-  }
-
-  /** As `Pull`, with both forms of acknowledgement (NATS ADR-15). */
-  take(stream: string, consumer: string): void {
-    this.api(`CONSUMER.INFO.${stream}.${consumer}`, `CONSUMER.MSG.NEXT.${stream}.${consumer}`);
-    this.publish(`$JS.ACK.${stream}.${consumer}.>`, `$JS.ACK.*.*.${stream}.${consumer}.>`);
-  }
-
-  of(user: string, answersQuestions: boolean): UserPermissions {
-    return {
-      user,
-      publish: narrowed(this.#publish),
-      subscribe: narrowed(this.#subscribe),
-      answersQuestions,
-    };
-  }
-}
-
-/** Sorted, and without what a wider one has. */
-function narrowed(subjects: ReadonlySet<string>): string[] {
-  const all = [...subjects];
-  return all.filter((one) => !all.some((other) => other !== one && covers(other, one))).toSorted();
-}
-
-function covers(pattern: string, subject: string): boolean {
-  const [wide, narrow] = [pattern.split('.'), subject.split('.')];
-  for (const [at, token] of wide.entries()) {
-    const other = narrow[at];
-    if (other === undefined) return false;
-    if (token === '>') return true;
-    if (token !== other && (token !== '*' || other === '>')) return false;
-  }
-  return wide.length === narrow.length;
 }
 
 function calleesOf(all: readonly Dealings[]): string[] {

@@ -134,6 +134,20 @@ export class Streams {
     };
   }
 
+  /** Nobody consumes it: what waits here is moved to the redeliveries when its turn comes (see delivery-line.ts). */
+  turns(): StreamSpec {
+    const { ns } = this.#subjects;
+    return {
+      name: this.#subjects.turnStream(),
+      subjects: [`${ns}.turn.>`],
+      retention: 'limits',
+      discard: 'new',
+      // Only for what subscriptions leave behind that nobody takes any more.
+      max_age: nanos(Math.max(this.#config.retention.broadcasts, this.#config.retention.deadLetters)),
+      republish: { src: `${ns}.turn.>`, dest: `${ns}.rtt.>`, headers_only: true },
+    };
+  }
+
   redeliveries(): StreamSpec {
     return {
       name: this.#subjects.redeliveryStream(),

@@ -20,12 +20,13 @@ import type { BodyPlace } from '../port.ts';
  * | `<ns>_broadcasts` | `<ns>.evt.<publisher>.<topic>.<id>` | broadcast events; the topic has one token or more |
  * | `<ns>_deliveries` | `<ns>.dlv.<service>.<subscription>.<id>.<round>` | progress of deliveries that must outlive a process |
  * | `<ns>_redeliveries` | `<ns>.again.<service>.<subscription>.<id>` | dead letters of subscriptions that are replayed |
+ * | `<ns>_turns` | `<ns>.turn.<service>.<subscription>.<order>.<publisher>.<id>:<round>` | open deliveries with an order key, in their order |
  * | `<ns>_bodies_<callee>` | `<ns>.body.<callee>.<caller>.<id>.<name>.<n>` | chunks of large requests |
  * | `<ns>_answers_<caller>` | `<ns>.ans.<caller>.<id>.<name>.<n>` | chunks of large answers to calls without a key |
  * | `<ns>_keyed-answers_<caller>` | `<ns>.kans.<caller>.<id>.<name>.<n>` | the same for keyed calls |
  *
  * Not stored: `<ns>.rt.…` and `<ns>.rtk.…` carry each response once it is stored (RePublish), `<ns>.rto.…` the headers of each
- * ordered call; `<ns>.ctl.<callee>` asks the callee's sidecars what they hold.
+ * ordered call, `<ns>.rtt.…` those of each ordered delivery; `<ns>.ctl.<callee>` asks the callee's sidecars what they hold.
  */
 export class Subjects {
   readonly ns: string;
@@ -187,6 +188,30 @@ export class Subjects {
 
   redelivery({ service, subscription }: SubscriptionName, id: string): string {
     return `${this.ns}.again.${service}.${subscription}.${id}`;
+  }
+
+  turnStream(): string {
+    return `${this.ns}_turns`;
+  }
+
+  /** Where a delivery with an order key waits for its turn. @param id of the delivery, with its round */
+  turn(name: SubscriptionName, order: string, publisher: string, id: string): string {
+    return `${this.ns}.turn.${name.service}.${name.subscription}.${order}.${publisher}.${id}`;
+  }
+
+  /** All that wait in a subscription, or those with one order key; a pattern. */
+  turns(name: SubscriptionName, order = '*'): string {
+    return this.turn(name, order, '*', '*');
+  }
+
+  /** Where these are announced once they are stored; a pattern. */
+  turnsAnnounced({ service, subscription }: SubscriptionName): string {
+    return `${this.ns}.rtt.${service}.${subscription}.*.*.*`;
+  }
+
+  /** Where it is noted which event of an order key was delivered last. */
+  lastTurn({ service, subscription }: SubscriptionName, order: string): string {
+    return `${this.ns}.dlv.${service}.${subscription}.last.${order}`;
   }
 
   control(callee: string): string {

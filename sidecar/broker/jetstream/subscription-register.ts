@@ -1,11 +1,12 @@
 import { JetStreamApiCodes, type ConsumerInfo } from '@nats-io/jetstream';
 import type { SubscriptionName } from '../../model/broadcast.ts';
-import { decodeBroadcast, type StoredDeadLetter } from '../../model/codec.ts';
+import { decodeAction, decodeBroadcast, type StoredDeadLetter } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { SubscriptionListing, SubscriptionRegister } from '../subscriptions.ts';
 import type { Context } from './context.ts';
 import type { Directory } from './directory.ts';
 import { isApiError } from './streams.ts';
+import { readOrdered } from './subjects.ts';
 
 /** Dead letters read to count those of each subscription. */
 const LETTERS_READ = 100_000;
@@ -35,10 +36,12 @@ export class JetStreamSubscriptionRegister implements SubscriptionRegister {
   async #listing(name: SubscriptionName, info: ConsumerInfo, letters: readonly StoredDeadLetter[]) {
     const { subjects, lookup } = this.#context;
     const replays = await this.#consumer(subjects.redeliveryStream(), name);
-    const waiting = [info, ...(replays === undefined ? [] : [replays])].reduce(
+    const open = [info, ...(replays === undefined ? [] : [replays])].reduce(
       (sum, { num_pending, num_ack_pending }) => sum + num_pending + num_ack_pending,
       0,
     );
+    const waiting = open + (await this.#inLine(name));
+    const first = await lookup.next(subjects.turnStream(), 1, subjects.turns(name));
     const next =
       waiting === 0 ? undefined : await lookup.at(subjects.broadcastStream(), info.ack_floor.stream_seq + 1, true);
     const own = letters.filter(
@@ -49,7 +52,9 @@ export class JetStreamSubscriptionRegister implements SubscriptionRegister {
       topic: info.config.description ?? info.config.filter_subject ?? '',
       state: (await this.#isEnded(name)) ? ('ended' as const) : ('active' as const),
       waiting,
-      ...(next !== undefined && { oldest: decodeBroadcast(next.data).at }),
+      ...(first === undefined
+        ? next !== undefined && { oldest: decodeBroadcast(next.data).at }
+        : { oldest: decodeAction(first.data).acceptedAt }),
       deadLetters: own.length,
     };
   }
@@ -68,6 +73,7 @@ export class JetStreamSubscriptionRegister implements SubscriptionRegister {
         if (!isGone(error)) throw unavailable(error);
       }
     }
+    await lookup.purge(subjects.turnStream(), subjects.turns(name));
     await lookup.purge(subjects.redeliveryStream(), subjects.redelivery(name, '*'));
     await lookup.purge(subjects.deliveryStream(), subjects.deliveries(name));
     return 'removed';
@@ -77,6 +83,20 @@ export class JetStreamSubscriptionRegister implements SubscriptionRegister {
     const { subjects, lookup } = this.#context;
     if ((await lookup.purge(subjects.deliveryStream(), subjects.ended(name))) > 0) return 'resumed';
     return (await this.#consumer(subjects.broadcastStream(), name)) === undefined ? 'unknown' : 'active';
+  }
+
+  /** Deliveries that wait behind the first of their order key, which is in the queue of redeliveries. */
+  async #inLine(name: SubscriptionName): Promise<number> {
+    const { subjects, streams } = this.#context;
+    const { streams: api } = await streams.manager();
+    try {
+      const { state } = await api.info(subjects.turnStream(), { subjects_filter: subjects.turns(name) });
+      const waiting = Object.keys(state.subjects ?? {});
+      return waiting.length - new Set(waiting.map((subject) => readOrdered(subject).order)).size;
+    } catch (error) {
+      if (isGone(error)) return 0;
+      throw unavailable(error);
+    }
   }
 
   async #isEnded(name: SubscriptionName): Promise<boolean> {

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { JetStreamApiCodes, type ConsumerConfig } from '@nats-io/jetstream';
 import type { Msg } from '@nats-io/transport-node';
 import { deliveryOf, redirected, type SubscriptionName } from '../../model/broadcast.ts';
 import type { ActionEvent } from '../../model/call.ts';
@@ -10,34 +9,31 @@ import {
   encodeProgress,
   type StoredProgress,
 } from '../../model/codec.ts';
+import { eventOrderKeyOf } from '../../policy/order.ts';
 import { topicTest } from '../../policy/topic.ts';
 import { BrokerUnavailable, type SubscribeOptions, type SubscriptionTaking } from '../port.ts';
-import { ACK_WAIT, startOf, subscriptionConfig } from './consumer.ts';
+import { ACK_WAIT } from './consumer.ts';
 import type { Context } from './context.ts';
 import { readDelivery } from './delivery.ts';
 import { DeliveryLease, type DeliveryOwner } from './delivery-lease.ts';
+import { deliveryLine, isInLine, takeIn } from './delivery-line.ts';
+import { EndMark, LOOK_FOR_RESUME } from './end-mark.ts';
 import { recordHeaders } from './envelope.ts';
+import { Inspection, keyOf } from './inspection.ts';
 import { ackBody, LOOK_AGAIN, nakBody } from './lease.ts';
+import { OrderWatch } from './order-watch.ts';
+import { MessageRefused } from './publisher.ts';
 import { Pull } from './pull.ts';
+import { RecentKeys } from './recent.ts';
 import { insist } from './settlement.ts';
-import { isApiError, type StreamSpec } from './streams.ts';
+import type { StreamSpec } from './streams.ts';
+import { ensureSubscriptionConsumer } from './subscription-consumer.ts';
 
 const EXTEND_EVERY = 1_500;
 /** Deliveries whose acknowledgement may be lost and that need not be made again. */
 const SETTLED_REMEMBERED = 20_000;
-/** How often an ended subscription looks whether it was resumed, ms. */
-const LOOK_FOR_RESUME = 1_000;
-const nothing = new Uint8Array(0);
 /** A message that cannot be read is looked at again after this, ms: by then a newer sidecar may be there. */
 const UNREADABLE_AGAIN = 60_000;
-
-const everything: Partial<ConsumerConfig> = { deliver_policy: 'all' };
-
-/** A delivery of which it is being looked up what became of it before. */
-interface Inspection {
-  reply: string;
-  deliveries: number;
-}
 
 /** One of the two places that a subscription takes from. */
 interface Source {
@@ -60,15 +56,14 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   readonly #replays: Source;
   readonly #inHand = new Map<string, DeliveryLease>();
   readonly #inspections = new Map<string, Inspection>();
-  readonly #settled = new Set<string>();
+  readonly #settled = new RecentKeys(SETTLED_REMEMBERED);
+  readonly #endMark: EndMark;
   readonly #stopOpening: () => void;
   readonly #extension: NodeJS.Timeout;
+  /** Where deliveries have, or had, an order key. */
+  #order: OrderWatch | undefined;
   #resumed = false;
   #stopped = false;
-  /** Runs while the subscription is ended. */
-  #watch: NodeJS.Timeout | undefined;
-  /** That it is ended is stored. */
-  #isMarked = false;
   #ready = false;
   #made = false;
   #opening = 0;
@@ -85,6 +80,11 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
     this.#replays = this.#source(streams.redeliveries(), subjects.redelivery(this.#name, '*'), (msg) => {
       return redirected(decodeAction(msg.data), options.target());
     });
+    this.#endMark = new EndMark(context, this.#name, {
+      halt: () => this.#sources.forEach(({ pull }) => pull.pause()),
+      goOn: () => this.#pullOn(),
+      report: (problem) => options.report(problem),
+    });
     this.#stopOpening = connection.onUp(() => {
       this.#open().catch(context.report);
     });
@@ -96,13 +96,19 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       connection: this.#context.connection,
       stream: spec.name,
       consumer: this.#consumer,
-      free: () => (this.#stopped ? 0 : this.#options.free() - this.#inspections.size),
+      free: () => this.#free(spec),
       deliver: (msg) => this.#deliver(msg, read, pull),
       missing: () => {
         this.#open().catch(this.#context.report);
       },
     });
     return { spec, filter, pull };
+  }
+
+  /** Events in order are taken in one after another, while somebody has room for what comes of it. */
+  #free({ retention }: StreamSpec): number {
+    const free = this.#stopped ? 0 : this.#options.free() - this.#inspections.size;
+    return this.#options.orderBy === undefined || retention === 'workqueue' ? free : Math.min(1, free);
   }
 
   get isMade(): boolean {
@@ -116,7 +122,8 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   /** Undefined where the filter of the server let through what the subscription does not want. */
   #event(msg: Msg): ActionEvent | undefined {
     const event = decodeBroadcast(msg.data);
-    return this.#wants(event.topic) ? deliveryOf(event, this.#name, this.#options.target()) : undefined;
+    if (!this.#wants(event.topic)) return undefined;
+    return deliveryOf(event, this.#name, this.#options.target(), eventOrderKeyOf(this.#options.orderBy, event));
   }
 
   /** Makes streams and consumers and starts asking. Runs after each connect, the newest run only; never rejects. */
@@ -129,8 +136,9 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       try {
         await streams.ensure(streams.deliveries());
         for (const source of this.#sources) await this.#ensureConsumer(source);
+        await this.#ensureOrder();
         this.#made = true;
-        if (await this.#isMarkedEnded()) this.#halt();
+        await this.#endMark.look();
         if (run !== this.#opening) return;
         this.#ready = true;
         for (const { pull } of this.#sources) pull.renew();
@@ -148,44 +156,23 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
     }
   }
 
-  /** Its start is decided once, when it is made; a later change of the topic is a change of the filter. */
-  async #ensureConsumer({ spec, filter }: Source): Promise<void> {
-    const { streams } = this.#context;
-    const { topic } = this.#options;
-    await streams.ensure(spec);
-    const manager = await streams.manager();
-    const { consumers } = manager;
-    const add = (start: Partial<ConsumerConfig>) =>
-      consumers.add(spec.name, {
-        ...subscriptionConfig,
-        durable_name: this.#consumer,
-        description: topic,
-        filter_subject: filter,
-        ...start,
-      });
-    const isQueue = spec.retention === 'workqueue';
-    let known;
-    try {
-      known = await consumers.info(spec.name, this.#consumer);
-    } catch (error) {
-      if (!isApiError(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
-    }
-    if (known === undefined) {
-      await add(isQueue ? everything : startOf(this.#options.from));
-      return;
-    }
-    // In this order: what is stored between the two questions must not make a consumer look as if it was ahead.
-    const { state } = await manager.streams.info(spec.name);
-    if (known.delivered.stream_seq > state.last_seq) {
-      // A server that was killed can lose the end of a stream and not what its consumers knew of it. Such a consumer lets
-      // everything pass that gets one of the lost numbers again, what is published now included.
-      this.#options.report(new Error(`the broker had lost the end of ${spec.name}; ${this.#consumer} is made anew`));
-      await consumers.delete(spec.name, this.#consumer);
-      const next = Math.min(known.ack_floor.stream_seq, state.last_seq) + 1;
-      await add(isQueue ? everything : { deliver_policy: 'by_start_sequence', opt_start_seq: next });
-    } else if (known.config.filter_subject !== filter || known.config.description !== topic) {
-      await consumers.update(spec.name, this.#consumer, { description: topic, filter_subject: filter });
-    }
+  #ensureConsumer({ spec, filter }: Source): Promise<void> {
+    const { topic, from, orderBy } = this.#options;
+    const consumer = { name: this.#consumer, topic, filter, from, isOrdered: orderBy !== undefined };
+    return ensureSubscriptionConsumer(this.#context, spec, consumer, (problem) => this.#options.report(problem));
+  }
+
+  /** What waits for its turn goes on in order also where no order is asked for any more. */
+  async #ensureOrder(): Promise<void> {
+    const { streams, lookup, subjects } = this.#context;
+    if (this.#options.orderBy !== undefined) await streams.ensure(streams.turns());
+    else if ((await lookup.next(subjects.turnStream(), 1, subjects.turns(this.#name))) === undefined) return;
+    this.#watchOrder();
+  }
+
+  #watchOrder(): OrderWatch {
+    this.#order ??= new OrderWatch(this.#context, deliveryLine(this.#context, this.#name));
+    return this.#order;
   }
 
   pause(): void {
@@ -205,42 +192,11 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   }
 
   get isEnded(): boolean {
-    return this.#watch !== undefined;
+    return this.#endMark.isSet;
   }
 
-  async end(): Promise<void> {
-    this.#halt();
-    const { publisher, subjects, streams } = this.#context;
-    await publisher.publish({
-      subject: subjects.ended(this.#name),
-      payload: nothing,
-      patience: 'keep',
-      ensureStream: async () => void (await streams.ensure(streams.deliveries())),
-    });
-    this.#isMarked = true;
-  }
-
-  /** Asks for nothing more, and looks now and then whether somebody has taken the mark away. */
-  #halt(): void {
-    for (const { pull } of this.#sources) pull.pause();
-    this.#watch ??= setInterval(() => {
-      this.#lookForResume().catch((error: Error) => {
-        if (this.#context.connection.connected) this.#options.report(error);
-      });
-    }, LOOK_FOR_RESUME);
-  }
-
-  async #lookForResume(): Promise<void> {
-    if (!this.#isMarked || !this.#context.connection.connected || (await this.#isMarkedEnded())) return;
-    clearInterval(this.#watch);
-    this.#watch = undefined;
-    this.#pullOn();
-  }
-
-  async #isMarkedEnded(): Promise<boolean> {
-    const { lookup, subjects } = this.#context;
-    this.#isMarked = (await lookup.last(subjects.deliveryStream(), subjects.ended(this.#name))) !== undefined;
-    return this.#isMarked;
+  end(): Promise<void> {
+    return this.#endMark.set();
   }
 
   more(): void {
@@ -250,9 +206,10 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   #deliver(msg: Msg, read: (msg: Msg) => ActionEvent | undefined, pull: Pull): void {
     const reply = msg.reply ?? '';
     let deliveries: number;
+    let seq: number;
     let action: ActionEvent | undefined;
     try {
-      ({ deliveries } = readDelivery(reply));
+      ({ deliveries, seq } = readDelivery(reply));
       action = read(msg);
     } catch (error) {
       const { service, subscription } = this.#name;
@@ -269,23 +226,39 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
       pull.request();
       return;
     }
+    if (pull === this.#events.pull && this.#options.orderBy !== undefined) {
+      this.#own(this.#takeIn(action, seq, new Inspection(reply, deliveries)));
+      return;
+    }
     const key = keyOf(action);
-    const atHand = this.#inHand.get(key);
-    const inspected = this.#inspections.get(key);
+    const atHand = this.#inHand.get(key) ?? this.#inspections.get(key);
     if (atHand !== undefined) {
       atHand.redelivered(reply, deliveries);
-      this.acknowledge(reply, ackBody.working);
-    } else if (inspected !== undefined) {
-      Object.assign(inspected, { reply, deliveries });
       this.acknowledge(reply, ackBody.working);
     } else if (this.#settled.has(key)) {
       this.acknowledge(reply, ackBody.ack);
       pull.request();
-    } else if (deliveries > 1) {
-      this.#inspect(key, { reply, deliveries }, action).catch(this.#context.report);
+    } else if (deliveries > 1 || action.orderKey !== undefined) {
+      this.#inspect(key, new Inspection(reply, deliveries), action).catch(this.#context.report);
     } else {
-      this.#hand(action, { reply, deliveries }, undefined, 0);
+      this.#hand(action, new Inspection(reply, deliveries), undefined, 0);
     }
+  }
+
+  /** The event is acknowledged when its delivery is in its line, and only then the next one comes, to whichever instance. */
+  async #takeIn(action: ActionEvent, position: number, delivered: Inspection): Promise<void> {
+    try {
+      await takeIn(this.#context, this.#name, action, position);
+    } catch (error) {
+      if (!(error instanceof MessageRefused)) throw error;
+      // Better out of order than never.
+      this.#options.report(error);
+      const { orderKey: _, ...unordered } = action;
+      this.#hand(unordered, delivered, undefined, 0);
+      return;
+    }
+    this.acknowledge(delivered.reply, ackBody.ack);
+    this.#events.pull.request();
   }
 
   /** Finds out what is recorded of earlier deliveries. */
@@ -293,6 +266,11 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
     const { lookup, subjects, closing } = this.#context;
     this.#inspections.set(key, inspection);
     try {
+      if (action.orderKey !== undefined && !(await insist(this.#context, () => isInLine(this.#context, action)))) {
+        // Its turn is over, and the server has forgotten that.
+        this.acknowledge(inspection.reply, ackBody.ack);
+        return;
+      }
       const subject = subjects.delivery(this.#name, action.id, action.round);
       const record = await insist(this.#context, () => lookup.last(subjects.deliveryStream(), subject));
       const stored = record === undefined ? undefined : decodeProgress(record.data);
@@ -333,7 +311,7 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
 
   #hand(action: ActionEvent, of: Inspection, stored: StoredProgress | undefined, record: number): void {
     const lease = new DeliveryLease(this.#context, this, {
-      ...of,
+      ...of.delivered,
       name: this.#name,
       action,
       record,
@@ -353,13 +331,11 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   ended(lease: DeliveryLease, settled: boolean): void {
     const key = keyOf(lease.action);
     this.#inHand.delete(key);
-    if (!settled) return;
-    this.#settled.add(key);
-    if (this.#settled.size <= SETTLED_REMEMBERED) return;
-    for (const oldest of this.#settled) {
-      this.#settled.delete(oldest);
-      break;
-    }
+    if (settled) this.#settled.add(key);
+  }
+
+  async leaveOrder(action: ActionEvent): Promise<void> {
+    await this.#watchOrder().leave(action);
   }
 
   acknowledge(reply: string, body: string): void {
@@ -383,13 +359,18 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
 
   /** Where the server's filter is coarser than the topic, what it lets through is counted with it. */
   async backlog(): Promise<{ waiting: number; oldest?: number }> {
-    const { streams, lookup } = this.#context;
+    const { streams, lookup, subjects } = this.#context;
     const { service, subscription } = this.#name;
     try {
       const { consumers } = await streams.manager();
       const infos = await Promise.all(this.#sources.map(({ spec }) => consumers.info(spec.name, this.#consumer)));
-      const waiting = infos.reduce((sum, info) => sum + info.num_pending + info.num_ack_pending, 0);
+      const open = infos.reduce((sum, info) => sum + info.num_pending + info.num_ack_pending, 0);
+      // The first of each order key is among these.
+      const waiting = open + (this.#order?.waiting ?? 0);
       if (waiting === 0) return { waiting };
+      const first =
+        this.#order === undefined ? undefined : await lookup.next(subjects.turnStream(), 1, subjects.turns(this.#name));
+      if (first !== undefined) return { waiting, oldest: decodeAction(first.data).acceptedAt };
       const next = await lookup.at(this.#events.spec.name, infos[0]!.ack_floor.stream_seq + 1, true);
       return { waiting, ...(next !== undefined && { oldest: decodeBroadcast(next.data).at }) };
     } catch (error) {
@@ -411,12 +392,9 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   close(): void {
     this.#stopped = true;
     clearInterval(this.#extension);
-    clearInterval(this.#watch);
+    this.#endMark.close();
     this.#stopOpening();
     for (const { pull } of this.#sources) pull.close();
+    this.#order?.close();
   }
-}
-
-function keyOf(action: ActionEvent): string {
-  return `${action.id}:${action.round}`;
 }

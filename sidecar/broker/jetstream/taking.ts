@@ -20,7 +20,8 @@ import { readDelivery, type Delivery } from './delivery.ts';
 import { header, recordHeaders } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
 import { ForgottenActions } from './forgotten.ts';
-import { Inspection } from './inspection.ts';
+import { Inspection, keyOf } from './inspection.ts';
+import { callLine } from './order-queue.ts';
 import { OrderWatch } from './order-watch.ts';
 import { OverdueWatch } from './overdue.ts';
 import { Pull } from './pull.ts';
@@ -86,7 +87,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     // Taking starts paused, and deadlines pass from the first moment on.
     this.#overdue.start();
     this.#cleaner = new RecordCleaner(context, service);
-    this.#order = new OrderWatch(context, service);
+    this.#order = new OrderWatch(context, callLine(context, service));
     this.#forgotten = new ForgottenActions(context, service, CONSUMER, (...ended) => this.#over(...ended));
     this.#colleagues = new Colleagues(context, service);
     this.#stops.push(
@@ -412,8 +413,4 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     this.#pull.close();
     for (const stop of this.#stops) stop();
   }
-}
-
-function keyOf(action: ActionEvent): string {
-  return `${action.id}:${action.round}`;
 }

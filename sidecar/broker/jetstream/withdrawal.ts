@@ -8,7 +8,7 @@ import { CONSUMER } from './consumer.ts';
 import { ask } from './control.ts';
 import type { Context } from './context.ts';
 import { recordHeaders } from './envelope.ts';
-import { advance, findAction, leave, type Whereabouts } from './order-queue.ts';
+import { advance, callLine, findAction, leave, type Whereabouts } from './order-queue.ts';
 import { storeResponse } from './settlement.ts';
 import { isApiError } from './streams.ts';
 import { orderToken } from './subjects.ts';
@@ -86,7 +86,8 @@ async function withdrawOne(
   await leave(context, action);
   if (seq !== undefined) {
     // Before the action is gone: who dies in between leaves the rest to its next delivery.
-    if (advances && action.orderKey !== undefined) await advance(context, callee, orderToken(action.orderKey));
+    if (advances && action.orderKey !== undefined)
+      await advance(context, callLine(context, callee), orderToken(action.orderKey));
     await lookup.remove(subjects.actionStream(callee), seq);
   }
   if (action.bodyRef !== undefined) await context.bodies.forget(action.bodyRef);

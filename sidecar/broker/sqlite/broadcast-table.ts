@@ -35,6 +35,11 @@ export class BroadcastTable {
     return this.#sql.after.all(this.#ns, seq, limit) as unknown as BroadcastRow[];
   }
 
+  /** The bytes of an event that is there. */
+  event(seq: number): Uint8Array {
+    return this.#sql.event.get(seq)?.['event'] as Uint8Array;
+  }
+
   /** How many events of each topic come after this one, and when the oldest of them was published. */
   countAfter(seq: number): { readonly topic: string; readonly count: number; readonly oldest: number }[] {
     return this.#sql.countAfter.all(this.#ns, seq) as unknown as { topic: string; count: number; oldest: number }[];
@@ -62,6 +67,7 @@ const statements = {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   after: `SELECT seq, id, topic, publisher, at FROM broadcasts INDEXED BY broadcasts_in_order
     WHERE ns = ? AND seq > ? ORDER BY seq LIMIT ?`,
+  event: 'SELECT event FROM broadcasts WHERE seq = ?',
   // One answer for many events: a backlog of millions is asked for by everyone who reads metrics.
   countAfter: `SELECT topic, count(*) AS count, min(at) AS oldest FROM broadcasts INDEXED BY broadcasts_in_order
     WHERE ns = ? AND seq > ? GROUP BY topic`,

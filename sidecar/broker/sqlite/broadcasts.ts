@@ -1,13 +1,8 @@
-import {
-  deliveryOf,
-  redirected,
-  type BroadcastEvent,
-  type DeliveryTarget,
-  type SubscriptionName,
-} from '../../model/broadcast.ts';
+import { deliveryOf, redirected, type BroadcastEvent, type SubscriptionName } from '../../model/broadcast.ts';
 import { CallIds, newInstanceTag } from '../../model/call-id.ts';
 import type { ActionEvent } from '../../model/call.ts';
 import { decodeQueued } from '../../model/codec.ts';
+import { eventOrderKeyOf } from '../../policy/order.ts';
 import type { Published, PublisherLog, SubscribeOptions, SubscriptionTaking } from '../port.ts';
 import { queueOf } from './call-table.ts';
 import { packBroadcast } from './packing.ts';
@@ -50,13 +45,13 @@ export class SqliteSubscription extends SqliteTaking implements SubscriptionTaki
 
   /** @param taker `service`: the one that subscribed */
   constructor({ service, ...taker }: Omit<SqliteTakingOptions, 'decode'>, options: SubscribeOptions) {
-    const { name, topic, from } = options;
-    const decode = decodeDelivery({ service, subscription: name }, () => options.target());
+    const { name, topic, from, orderBy } = options;
+    const decode = decodeDelivery({ service, subscription: name }, options);
     super({ ...taker, service: queueOf(service, name), decode }, options);
     this.#name = { service, subscription: name };
     this.#asking = taker.thread;
     this.#report = (error) => options.report(error);
-    taker.thread.ask('subscribe', { service, name, topic, from }).then(
+    taker.thread.ask('subscribe', { service, name, topic, from, ...(orderBy !== undefined && { orderBy }) }).then(
       () => {
         this.#isMade = true;
         // It may have been ended before this process was there.
@@ -113,9 +108,11 @@ export class SqliteSubscription extends SqliteTaking implements SubscriptionTaki
 }
 
 /** Makes deliveries of what the queue of a subscription holds: events, and deliveries that are made again. */
-function decodeDelivery(name: SubscriptionName, target: () => DeliveryTarget): (bytes: Uint8Array) => ActionEvent {
+function decodeDelivery(name: SubscriptionName, options: SubscribeOptions): (bytes: Uint8Array) => ActionEvent {
   return (bytes) => {
     const queued = decodeQueued(bytes);
-    return 'event' in queued ? deliveryOf(queued.event, name, target()) : redirected(queued.action, target());
+    if (!('event' in queued)) return redirected(queued.action, options.target());
+    const { event } = queued;
+    return deliveryOf(event, name, options.target(), eventOrderKeyOf(options.orderBy, event));
   };
 }

@@ -47,8 +47,11 @@ export class CallTable {
     return this.#sql.bySeq.get(seq) as unknown as CallRow | undefined;
   }
 
-  /** @param broadcast the event that is delivered, where this is a delivery that holds no event of its own */
-  add(call: StoreArgs, broadcast?: number): void {
+  /**
+   * False where the call waits for another one with its order key.
+   * @param broadcast the event that is delivered, where this is a delivery that holds no event of its own
+   */
+  add(call: StoreArgs, broadcast?: number): boolean {
     const { id, round, caller, service, fingerprint, idempotent, acceptedAt, deadline, orderKey, body, event } = call;
     const blocked = orderKey !== null && this.#sql.firstInOrder.get(this.#ns, service, orderKey) !== undefined;
     const { lastInsertRowid } = this.#sql.add.run(
@@ -66,6 +69,7 @@ export class CallTable {
     );
     if (broadcast === undefined) this.#sql.addAction.run(lastInsertRowid, event, body);
     else this.#sql.addDelivery.run(lastInsertRowid, broadcast);
+    return !blocked;
   }
 
   /** Takes a finished call off the log and lets the next one of its order key go. */

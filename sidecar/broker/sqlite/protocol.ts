@@ -85,7 +85,10 @@ export interface PublishArgs {
   readonly event: Uint8Array;
 }
 
-export type SubscribeArgs = { readonly service: string } & Pick<SubscribeOptions, 'name' | 'topic' | 'from'>;
+export type SubscribeArgs = { readonly service: string } & Pick<
+  SubscribeOptions,
+  'name' | 'topic' | 'from' | 'orderBy'
+>;
 
 /** The end of a delivery. `letter`: what is kept of one that was given up. */
 export interface SettleArgs {

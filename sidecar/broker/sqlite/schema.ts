@@ -14,7 +14,7 @@
  * - `dead_letters`: the letter, with the action event for its replay.
  * - `broadcasts`: an event for any number of subscribers, kept until `expires_at`, and while a delivery of it is open.
  * - `subscriptions`: `position` is the last event of which the subscription has, or needs, no delivery. `ended_at`: since then
- *   its subscriber wants no more.
+ *   its subscriber wants no more. `order_by`: JSON of where an event has its order key.
  * - `deliveries`: a call that is the delivery of an event to a subscription has its event here instead of in `actions`. Its
  *   row in `calls` has `<service>/<subscription>` as its service, so that everything about leases is the same.
  * - `content_keys`: the call that a content stands for, stored or not. Its row goes when it is past the retention of keyed
@@ -169,6 +169,9 @@ export const migrations: readonly string[] = [
   `,
   `
   ALTER TABLE subscriptions ADD COLUMN ended_at INTEGER;
+  `,
+  `
+  ALTER TABLE subscriptions ADD COLUMN order_by TEXT;
   `,
 ];
 

@@ -1,7 +1,10 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { OrderKey } from '../../config/config.ts';
 import type { SubscriptionName } from '../../model/broadcast.ts';
 import { deliveryId } from '../../model/call-id.ts';
 import { noDeadline } from '../../model/call.ts';
+import { decodeBroadcast, EventFormatError } from '../../model/codec.ts';
+import { eventOrderKeyOf } from '../../policy/order.ts';
 import { topicTest } from '../../policy/topic.ts';
 import type { BroadcastRow, BroadcastTable } from './broadcast-table.ts';
 import { prepareAll, queueOf, type CallTable } from './call-table.ts';
@@ -11,6 +14,8 @@ import type { SubscribeArgs } from './protocol.ts';
 const portion = 500;
 /** So many events that are not wanted are passed over before the position is stored without a delivery. */
 const passedOver = 5_000;
+/** So many deliveries are opened in one go, about, when they wait for others in order. */
+const atOnce = 1_000;
 
 interface SubscriptionRow {
   readonly sub: number;
@@ -19,6 +24,7 @@ interface SubscriptionRow {
   readonly topic: string;
   readonly position: number;
   readonly ended_at: number | null;
+  readonly order_by: string | null;
 }
 
 /** How far this process has looked without finding anything that is wanted. */
@@ -48,10 +54,11 @@ export class SubscriptionTable {
   }
 
   /** Makes the subscription where it is not there yet, else follows its topic. */
-  subscribe({ service, name, topic, from }: SubscribeArgs, now: number): void {
+  subscribe({ service, name, topic, from, orderBy }: SubscribeArgs, now: number): void {
     const known = this.#byName(service, name);
+    const order = orderBy === undefined ? null : JSON.stringify(orderBy);
     if (known !== undefined) {
-      if (known.topic !== topic) this.#sql.setTopic.run(topic, known.sub);
+      if (known.topic !== topic || known.order_by !== order) this.#sql.follow.run(topic, order, known.sub);
       return;
     }
     const position =
@@ -60,7 +67,7 @@ export class SubscriptionTable {
         : from.kind === 'new'
           ? this.#broadcasts.last()
           : this.#broadcasts.lastBefore(now - from.ago);
-    this.#sql.add.run(this.#ns, service, name, topic, position, now);
+    this.#sql.add.run(this.#ns, service, name, topic, position, now, order);
   }
 
   /** Whether `open` would do anything. Remembers how far it has looked. */
@@ -75,12 +82,22 @@ export class SubscriptionTable {
     return found || next.upTo - row.position >= passedOver;
   }
 
-  /** Opens the deliveries of up to `limit` events and moves the position on. */
+  /**
+   * Opens deliveries until `limit` of them can be leased, or a good many wait for the one before them with their order key, and moves
+   * the position on.
+   */
   open(queue: string, limit: number): void {
     const row = this.#byQueue(queue);
     if (row === undefined || limit <= 0) return;
-    const { wanted, upTo } = this.#scan(row, this.#lookOf(row, queue).upTo, limit);
-    for (const event of wanted) this.#deliver(row, event);
+    let { upTo } = this.#lookOf(row, queue);
+    let left = limit;
+    for (let opened = 0; left > 0 && opened < atOnce;) {
+      const { wanted, upTo: seen } = this.#scan(row, upTo, left);
+      upTo = seen;
+      for (const event of wanted) if (this.#deliver(row, event)) left--;
+      opened += wanted.length;
+      if (wanted.length === 0) break;
+    }
     if (upTo > row.position) this.#sql.move.run(upTo, row.sub);
     this.#looks.delete(queue);
   }
@@ -140,7 +157,8 @@ export class SubscriptionTable {
     return { count, oldest: Math.min(...wanted.map(({ oldest }) => oldest)) };
   }
 
-  #deliver({ service, name }: SubscriptionRow, { seq, id, publisher, at }: BroadcastRow): void {
+  /** False where it waits for another one with its order key. */
+  #deliver({ service, name, order_by }: SubscriptionRow, { seq, id, publisher, at }: BroadcastRow): boolean {
     const call = {
       id: deliveryId(id, service, name),
       round: 1,
@@ -151,11 +169,21 @@ export class SubscriptionTable {
       keyed: false,
       acceptedAt: at,
       deadline: noDeadline,
-      orderKey: null,
+      orderKey: order_by === null ? null : this.#orderKey(seq, JSON.parse(order_by) as OrderKey),
       body: null,
       event: nothing,
     };
-    this.#calls.add(call, seq);
+    return this.#calls.add(call, seq);
+  }
+
+  /** An event that cannot be read is told of when it is delivered, and waits for nobody. */
+  #orderKey(seq: number, orderBy: OrderKey): string | null {
+    try {
+      return eventOrderKeyOf(orderBy, decodeBroadcast(this.#broadcasts.event(seq))) ?? null;
+    } catch (error) {
+      if (error instanceof EventFormatError) return null;
+      throw error;
+    }
   }
 
   /** Up to `limit` wanted events after `from`; up to `upTo` all others are not wanted. */
@@ -194,8 +222,8 @@ const nothing = new Uint8Array(0);
 
 const statements = {
   byName:
-    'SELECT sub, service, name, topic, position, ended_at FROM subscriptions WHERE ns = ? AND service = ? AND name = ?',
-  all: `SELECT sub, service, name, topic, position, ended_at FROM subscriptions
+    'SELECT sub, service, name, topic, position, ended_at, order_by FROM subscriptions WHERE ns = ? AND service = ? AND name = ?',
+  all: `SELECT sub, service, name, topic, position, ended_at, order_by FROM subscriptions
     WHERE ns = ? AND (? IS NULL OR service = ?) ORDER BY service, name`,
   setEnded: 'UPDATE subscriptions SET ended_at = ? WHERE ns = ? AND service = ? AND name = ?',
   remove: 'DELETE FROM subscriptions WHERE sub = ?',
@@ -203,7 +231,8 @@ const statements = {
   forgetActions: 'DELETE FROM actions WHERE seq IN (SELECT seq FROM calls WHERE ns = ? AND service = ?)',
   forgetProgress: 'DELETE FROM progress WHERE seq IN (SELECT seq FROM calls WHERE ns = ? AND service = ?)',
   forgetCalls: 'DELETE FROM calls WHERE ns = ? AND service = ?',
-  add: 'INSERT INTO subscriptions (ns, service, name, topic, position, made_at) VALUES (?, ?, ?, ?, ?, ?)',
-  setTopic: 'UPDATE subscriptions SET topic = ? WHERE sub = ?',
+  add: `INSERT INTO subscriptions (ns, service, name, topic, position, made_at, order_by)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  follow: 'UPDATE subscriptions SET topic = ?, order_by = ? WHERE sub = ?',
   move: 'UPDATE subscriptions SET position = ? WHERE sub = ?',
 };

@@ -80,7 +80,11 @@ export class Takers {
     this.#timer = undefined;
     let next = Infinity;
     for (const { service, credit } of this.#takers.values()) {
-      if (credit > 0 && !this.#isEnded(service)) next = Math.min(next, this.#calls.nextDue(service) ?? Infinity);
+      if (credit <= 0 || this.#isEnded(service)) continue;
+      // Many that wait for others in order are opened one portion after another.
+      const goesOn = service.includes('/') && this.#subscriptions.hasMore(service);
+      next = goesOn ? now : Math.min(next, this.#calls.nextDue(service) ?? Infinity);
+      if (goesOn) break;
     }
     // What is due further ahead is found by a later look.
     if (next - now < 60_000) this.#timer = setTimeout(this.#onDue, Math.max(1, next - now));

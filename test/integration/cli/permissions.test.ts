@@ -46,7 +46,15 @@ function installation(port: number, urls: Record<(typeof services)[number], stri
       service: 'mail',
       broker: broker('mail'),
       subscribe: [
-        { name: 'paid', topic: 'order.*', to: 'POST /paid', url: urls.mail, from: 'first', retry },
+        {
+          name: 'paid',
+          topic: 'order.*',
+          to: 'POST /paid',
+          url: urls.mail,
+          from: 'first',
+          retry,
+          orderBy: 'header:ce-source',
+        },
         { name: 'large', call: { service: 'payments', path: '/large' }, to: 'POST /calls', url: urls.mail },
       ],
     },

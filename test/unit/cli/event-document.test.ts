@@ -22,7 +22,7 @@ const payments = configOf(`
 service: payments
 inbound: [{ url: http://127.0.0.1:3002, publishCalls: true }]
 subscribe:
-  - { name: paid, topic: order.paid, to: POST /paid }
+  - { name: paid, topic: order.paid, to: POST /paid, filter: body.total > 100, orderBy: json:/customer }
 `);
 const audit = configOf(`
 service: audit
@@ -56,6 +56,14 @@ function referencesIn(value: unknown): string[] {
 }
 
 describe('the AsyncAPI document', () => {
+  test('says which events a subscription wants, and in what order', () => {
+    expect(operations['payments.receive.paid']).toMatchObject({
+      description:
+        'Only what this CEL expression is true for: body.total > 100\nIn order for each value of json:/customer.',
+    });
+    expect(operations['audit.receive.lost']).not.toHaveProperty('description');
+  });
+
   test('has a channel for each topic and each call feed, by its subject, with who publishes there', () => {
     const found = Object.entries(channels).map(([id, { address, parameters }]) => [
       id,

@@ -99,15 +99,15 @@ test('topics and subscriptions, those to calls included; two files of one servic
   );
   const second = config(`service: shop
 subscribe:
-  - { name: a, topic: order.**, to: POST /a, url: "http://127.0.0.1:3000", from: first }
+  - { name: a, topic: order.**, to: POST /a, url: "http://127.0.0.1:3000", from: first, orderBy: json:/a }
   - { name: b, call: { service: payments }, to: POST /b, url: "http://127.0.0.1:3000" }`);
   expect(dealingsOf([first, second, second])).toMatchObject([
     {
       service: 'shop',
       publishes: ['shop.paid'],
       subscribes: [
-        { name: 'a', topic: 'order.**', from: { kind: 'first' } },
-        { name: 'b', topic: '$call.payments', from: { kind: 'new' } },
+        { name: 'a', topic: 'order.**', from: { kind: 'first' }, ordered: true },
+        { name: 'b', topic: '$call.payments', from: { kind: 'new' }, ordered: false },
       ],
     },
   ]);

@@ -91,6 +91,7 @@ describe('the headers around an event', () => {
       callId: 'Holdline-Call-Id',
       reply: 'Holdline-Reply',
       resent: 'Holdline-Resent',
+      position: 'Holdline-Position',
     });
   });
 });

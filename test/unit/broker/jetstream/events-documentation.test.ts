@@ -265,6 +265,9 @@ describe('names', () => {
         subjects.broadcast('<publisher>', '<topic>', id),
         subjects.delivery(subscription, id, 7),
         subjects.redelivery(subscription, id),
+        subjects.turn(subscription, orderToken('o'), '<publisher>', `${id}:<round>`),
+        subjects.turnsAnnounced(subscription).replace('.*.*.*', '.<order>.<publisher>.<id>'),
+        subjects.lastTurn(subscription, orderToken('o')),
         ...(['request', 'answer'] as const).map((kind) => `${subjects.body(kind, call, '<name>')}.<n>`),
         `${subjects.body('answer', { ...call, keyed: true }, '<name>')}.<n>`,
       ]
@@ -287,6 +290,7 @@ describe('names', () => {
       streams.broadcasts(),
       streams.deliveries(),
       streams.redeliveries(),
+      streams.turns(),
       streams.bodies(callee),
       streams.answers(caller),
       streams.keyedAnswers(caller),
