@@ -1,12 +1,17 @@
 import type { CallStory, DeadLetter } from '../broker/port.ts';
 import type { AttemptRecord, CallFacts, DeadLetterReason, DeliveryFacts, Outcome } from '../model/call.ts';
+import { traceIdOf, traceUrl } from '../admin/listing.ts';
 import { preciseMoment, printable, span } from './print.ts';
 
-/** The whole story of one call in words, oldest first. Times are UTC. @param now ms since the epoch */
-export function tellCall(story: CallStory, now: number): string {
+/**
+ * The whole story of one call in words, oldest first. Times are UTC.
+ * @param now ms since the epoch
+ * @param traceLink where traces are looked at, with `{traceId}` in it
+ */
+export function tellCall(story: CallStory, now: number, traceLink?: string): string {
   const { call } = story;
-  const traceId = story.trace?.traceparent.split('-')[1];
-  const traced = traceId === undefined ? [] : [`  trace ${traceId}`];
+  const traceId = traceIdOf(story);
+  const traced = traceId === undefined ? [] : [`  trace ${printable(traceUrl(traceId, traceLink) ?? traceId)}`];
   const lines = [...opening(call), ...traced, '', ...happened(story)];
   if (story.finishedAt === undefined) lines.push(entry(now, tellPresent(story, now)));
   if (story.delivered === true)

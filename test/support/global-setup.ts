@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node';
+import { provideChromium } from './chromium.ts';
 import { buildJaeger, findJaeger } from './jaeger.ts';
 import { serverBinaries } from './server-matrix.ts';
 
@@ -15,6 +16,10 @@ export default async function setup(project: TestProject): Promise<void> {
   const [found] = servers;
   if (found) process.env['NATS_SERVER_BIN'] = found.bin;
   project.provide('natsServers', servers);
+  if (project.name === 'integration') {
+    const browser = await provideChromium((line) => process.stdout.write(`${project.name}: ${line}\n`));
+    if (browser !== undefined) process.env['CHROMIUM_BIN'] = browser;
+  }
   const versions = servers.map(({ version }) => version).join(', ');
   const more = process.env['HOLDLINE_NATS_MATRIX'] ? '' : ' (HOLDLINE_NATS_MATRIX=all builds newer ones with Go)';
   if (process.env['HOLDLINE_JAEGER'] === 'build') process.env['JAEGER_BIN'] = await aJaeger(project.name);

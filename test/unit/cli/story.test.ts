@@ -24,6 +24,8 @@ describe('the story of a call', () => {
     const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
     const had = tellCall({ ...answered, trace, delivered: true }, nine);
     expect(had).toContain('\n  trace 4bf92f3577b34da6a3ce929d0e0e4736\n');
+    const linked = tellCall({ ...answered, trace }, nine, 'http://127.0.0.1:16686/trace/{traceId}');
+    expect(linked).toContain('\n  trace http://127.0.0.1:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736\n');
     expect(had).toContain('a caller has had this answer');
     expect(tellCall({ ...answered, delivered: false }, nine)).toContain('no caller has had this answer yet');
   });
