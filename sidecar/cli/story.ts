@@ -119,7 +119,9 @@ function tellAttempt(record: AttemptRecord): string {
   const { attempt, at, ms, detail, instance } = record;
   const why = detail === undefined ? '' : ` (${printable(detail)})`;
   const took = ms === undefined ? '' : ` after ${span(ms)}`;
-  return entry(at, `attempt ${attempt} by sidecar ${printable(instance)}: ${tellEvidence(record)}${took}${why}`);
+  // Of an idempotent attempt nobody stored who began it.
+  const by = instance === 'unknown' ? 'a sidecar that is gone' : `sidecar ${printable(instance)}`;
+  return entry(at, `attempt ${attempt} by ${by}: ${tellEvidence(record)}${took}${why}`);
 }
 
 function tellEvidence({ evidence, status }: AttemptRecord): string {

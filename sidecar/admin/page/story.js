@@ -165,7 +165,9 @@ function attemptEvent({ attempt, at, ms, evidence: proved, status, detail, insta
     at,
     kind,
     text: `attempt ${attempt}: ${said}`,
-    more: [detail, `by sidecar ${instance}`].filter(Boolean).join(', '),
+    more: [detail, instance === 'unknown' ? 'by a sidecar that is gone' : `by sidecar ${instance}`]
+      .filter(Boolean)
+      .join(', '),
   };
 }
 

@@ -30,6 +30,12 @@ describe('the story of a call', () => {
     expect(tellCall({ ...answered, delivered: false }, nine)).toContain('no caller has had this answer yet');
   });
 
+  test('of an attempt that nobody told of it does not name a sidecar', () => {
+    const lost = { attempt: 1, evidence: 'sidecar-died', instance: 'unknown' } as const;
+    const told = tellCall({ ...open, history: [lost] }, nine);
+    expect(told).toContain('attempt 1 by a sidecar that is gone: the sidecar ended before it could tell');
+  });
+
   test('says who attached, and when', () => {
     const attached = [
       { how: 'waited', at: nine + 2000, instance: 'd3e4f' },
