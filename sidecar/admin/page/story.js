@@ -124,7 +124,12 @@ function traceOf({ traceId, traceUrl }) {
 
 function callEvents(story) {
   const events = [
-    { at: story.acceptedAt, kind: 'begin', text: `accepted from ${story.caller}`, more: `stored for ${story.service}` },
+    {
+      at: story.acceptedAt,
+      kind: 'begin',
+      text: story.round > 1 ? `started again: round ${story.round}` : `accepted from ${story.caller}`,
+      more: `stored for ${story.service}`,
+    },
   ];
   let last = story.acceptedAt;
   // An attempt without a time stays behind the one before it.
