@@ -54,6 +54,7 @@ export class App {
       health: () => this.health(),
       metrics: () => this.metrics.exposition(),
       operator: () => this.#broker?.operator,
+      traceLink: () => this.#config.telemetry.traceLink,
     });
   }
 

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
+import { isPage } from './page.ts';
 
 /** Why a request is turned away. */
 export interface Refusal {
@@ -15,7 +16,9 @@ export interface AccessRequest {
 }
 
 /** Probes come without credentials; so does a browser that asks for the page, which then asks for the token. */
-const openPaths = new Set(['/live', '/ready', '/', '/page.css', '/page.js']);
+function isOpen(path: string): boolean {
+  return path === '/live' || path === '/ready' || isPage(path);
+}
 
 /**
  * Decides whether a request may be answered.
@@ -30,7 +33,7 @@ export function refuse(request: AccessRequest, token: string | undefined): Refus
     if (request.host !== undefined && isOwnName(request.host)) return undefined;
     return { status: 403, error: 'the admin listener is addressed by an IP address or as localhost' };
   }
-  if (openPaths.has(request.path) || sameToken(request.authorization, token)) return undefined;
+  if (isOpen(request.path) || sameToken(request.authorization, token)) return undefined;
   return { status: 401, error: 'Authorization: Bearer with the admin token is required' };
 }
 

@@ -4,7 +4,7 @@ import { duration } from '../config/units.ts';
 import { isCallId } from '../model/call-id.ts';
 import { deadLetterReasons } from '../model/call.ts';
 import { operatorActed } from '../telemetry/channels.ts';
-import { callJson, deadLetterJson, storyJson, topologyJson } from './listing.ts';
+import { callJson, deadLetterJson, storyJson, subscriptionJson, topologyJson } from './listing.ts';
 import { refusal, type Reply } from './reply.ts';
 
 /** Entries of a list where nobody says how many, and at most. */
@@ -29,10 +29,15 @@ class BadQuery extends Error {}
 /** What is below `/api/`: the same as the command line tells and does, as JSON for the page and for scripts. */
 export class Api {
   readonly #operator: () => OperatorLog | undefined;
+  readonly #traceLink: () => string | undefined;
 
-  /** @param operator undefined while there is no broker yet */
-  constructor(operator: () => OperatorLog | undefined) {
+  /**
+   * @param operator undefined while there is no broker yet
+   * @param traceLink see {@link storyJson}
+   */
+  constructor(operator: () => OperatorLog | undefined, traceLink: () => string | undefined) {
     this.#operator = operator;
+    this.#traceLink = traceLink;
   }
 
   /** Answers any request; never rejects. */
@@ -43,7 +48,9 @@ export class Api {
       return await this.#route(operator, request);
     } catch (error) {
       if (error instanceof BadQuery) return refusal(400, error.message, 'bad-request');
-      if (error instanceof BrokerUnavailable) return unavailable(error.message, error.retryAfter);
+      if (error instanceof BrokerUnavailable) {
+        return error.denied ? denied(error) : unavailable(error.message, error.retryAfter);
+      }
       return refusal(500, `a defect of Holdline: ${String(error)}`);
     }
   }
@@ -65,7 +72,7 @@ export class Api {
       }
     }
     if (id !== undefined && !isCallId(id)) return refusal(404, `${id} is no call id`, 'call-unknown');
-    return await route.answer(operator, query, id ?? '');
+    return await route.answer({ operator, query, id: id ?? '', traceLink: this.#traceLink() });
   }
 }
 
@@ -73,14 +80,22 @@ interface Route {
   readonly method: 'GET' | 'POST';
   /** Names of query parameters. */
   readonly takes: readonly string[];
-  answer(operator: OperatorLog, query: URLSearchParams, id: string): Promise<Reply>;
+  answer(asked: Asked): Promise<Reply>;
+}
+
+interface Asked {
+  readonly operator: OperatorLog;
+  readonly query: URLSearchParams;
+  /** A call id; empty where the path has none. */
+  readonly id: string;
+  readonly traceLink: string | undefined;
 }
 
 const routes: Readonly<Record<string, Route>> = {
   calls: {
     method: 'GET',
     takes: ['limit', 'offset', 'service', 'caller', 'state'],
-    async answer(operator, query) {
+    async answer({ operator, query }) {
       const { limit, offset } = pageOf(query);
       const filter = { ...named(query, 'service', 'caller'), ...oneOf(query, 'state', states) };
       const found = await operator.calls({ limit: offset + limit + 1, ...filter });
@@ -91,15 +106,15 @@ const routes: Readonly<Record<string, Route>> = {
   'calls/ID': {
     method: 'GET',
     takes: [],
-    async answer(operator, _query, id) {
+    async answer({ operator, id, traceLink }) {
       const story = await operator.call(id);
-      return story === undefined ? unknownCall(id) : { status: 200, body: storyJson(story) };
+      return story === undefined ? unknownCall(id) : { status: 200, body: storyJson(story, traceLink) };
     },
   },
   'calls/ID/cancel': {
     method: 'POST',
     takes: [],
-    async answer(operator, _query, id) {
+    async answer({ operator, id }) {
       switch (await operator.cancel(id)) {
         case 'withdrawn':
           operatorActed.publish({ action: 'cancelled', id });
@@ -116,7 +131,7 @@ const routes: Readonly<Record<string, Route>> = {
   'dead-letters': {
     method: 'GET',
     takes: ['limit', 'offset', 'service', 'route', 'reason'],
-    async answer(operator, query) {
+    async answer({ operator, query }) {
       const { limit, offset } = pageOf(query);
       const filter = { ...named(query, 'service', 'route'), ...oneOf(query, 'reason', deadLetterReasons) };
       const found = await operator.deadLetters({ limit: offset + limit + 1, ...filter });
@@ -130,7 +145,7 @@ const routes: Readonly<Record<string, Route>> = {
   'dead-letters/ID': {
     method: 'GET',
     takes: [],
-    async answer(operator, _query, id) {
+    async answer({ operator, id }) {
       const letter = await operator.deadLetter(id);
       return letter === undefined ? unknownLetter(id) : { status: 200, body: deadLetterJson(letter) };
     },
@@ -138,7 +153,7 @@ const routes: Readonly<Record<string, Route>> = {
   'dead-letters/ID/replay': {
     method: 'POST',
     takes: [],
-    async answer(operator, _query, id) {
+    async answer({ operator, id }) {
       if ((await operator.replay(id)) === 'unknown') return unknownLetter(id);
       operatorActed.publish({ action: 'replayed', id });
       return { status: 200, body: { replayed: [id] } };
@@ -147,16 +162,24 @@ const routes: Readonly<Record<string, Route>> = {
   'dead-letters/ID/discard': {
     method: 'POST',
     takes: [],
-    async answer(operator, _query, id) {
+    async answer({ operator, id }) {
       if ((await operator.discard(id)) === 'unknown') return unknownLetter(id);
       operatorActed.publish({ action: 'discarded', id });
       return { status: 200, body: { discarded: [id] } };
     },
   },
+  subscriptions: {
+    method: 'GET',
+    takes: ['service'],
+    async answer({ operator, query }) {
+      const found = await operator.subscriptions.list(query.get('service') ?? undefined);
+      return { status: 200, body: { subscriptions: found.map(subscriptionJson) } };
+    },
+  },
   topology: {
     method: 'GET',
     takes: ['window'],
-    async answer(operator, query) {
+    async answer({ operator, query }) {
       return { status: 200, body: topologyJson(await operator.topology(windowOf(query))) };
     },
   },
@@ -230,6 +253,15 @@ function unknownCall(id: string): Reply {
 
 function unknownLetter(id: string): Reply {
   return refusal(404, `there is no dead letter ${id}`, 'call-unknown', id);
+}
+
+/** Not a matter of time, as 503 would say. */
+function denied({ message }: BrokerUnavailable): Reply {
+  const detail =
+    "the broker does not let this sidecar's user look at everybody's calls. Ask as the user `operator` that `holdline " +
+    'permissions` makes: with the command line, or with the page of a sidecar of its own whose `broker` has that user and ' +
+    `which has nothing but \`admin\`. (${message})`;
+  return refusal(403, detail);
 }
 
 function unavailable(detail: string, retryAfter: number): Reply {

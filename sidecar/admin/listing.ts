@@ -1,4 +1,5 @@
 import type { CallListing, CallStory, DeadLetter } from '../broker/port.ts';
+import type { SubscriptionListing } from '../broker/subscriptions.ts';
 import type { Topology } from '../broker/topology.ts';
 import type { AttemptRecord } from '../model/call.ts';
 
@@ -22,9 +23,13 @@ export function callJson({ call, state, status, attempts, finishedAt }: CallList
   };
 }
 
-/** What `calls show` prints: the entry of the list, and the rest of the story. */
-export function storyJson(story: CallStory) {
-  const { call, outcome, history, waitingFor, notBefore, delivered, attached = [], trace } = story;
+/**
+ * What `calls show` prints: the entry of the list, and the rest of the story.
+ * @param traceLink where traces are looked at, with `{traceId}` in it
+ */
+export function storyJson(story: CallStory, traceLink?: string) {
+  const traceId = traceIdOf(story);
+  const { call, outcome, history, waitingFor, notBefore, delivered, attached = [] } = story;
   return {
     ...callJson(story),
     target: call.target,
@@ -37,9 +42,20 @@ export function storyJson(story: CallStory) {
     notBefore: rfc3339(notBefore),
     delivered: delivered ?? null,
     attached: attached.map(({ how, at, instance }) => ({ how, at: rfc3339(at), instance })),
-    traceId: trace?.traceparent.split('-')[1] ?? null,
+    traceId: traceId ?? null,
+    traceUrl: traceUrl(traceId, traceLink) ?? null,
     history: history.map(attemptJson),
   };
+}
+
+/** The id of the trace that a call belongs to. */
+export function traceIdOf({ trace }: CallStory): string | undefined {
+  return trace?.traceparent.split('-')[1];
+}
+
+/** Where that trace is looked at. @param link with `{traceId}` in the place of the id */
+export function traceUrl(traceId: string | undefined, link: string | undefined): string | undefined {
+  return traceId === undefined ? undefined : link?.replaceAll('{traceId}', encodeURIComponent(traceId));
 }
 
 /** One entry of `dead-letters list`, and what `dead-letters show` prints. */
@@ -84,6 +100,12 @@ export function topologyJson({ windowMs, services, edges }: Topology) {
       deadLetters,
     })),
   };
+}
+
+/** One entry of `subscriptions list`. */
+export function subscriptionJson(listing: SubscriptionListing) {
+  const { service, subscription, topic, state, waiting, oldest, deadLetters } = listing;
+  return { service, name: subscription, topic, state, waiting, oldestWaitingSince: rfc3339(oldest), deadLetters };
 }
 
 function attemptJson({ attempt, at, ms, evidence, status, detail, instance }: AttemptRecord) {

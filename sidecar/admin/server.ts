@@ -28,12 +28,17 @@ export interface Shown {
   metrics(): Promise<{ readonly text: string; readonly type: string }>;
   /** What is below `/api/`; undefined while there is no broker yet. */
   operator(): OperatorLog | undefined;
+  /** Where traces are looked at, with `{traceId}` in the place of the id. */
+  traceLink(): string | undefined;
 }
 
 export function createAdmin(config: AdminConfig, shown: Shown): Admin {
   let current = config;
   let server: Server | undefined;
-  const api = new Api(() => shown.operator());
+  const api = new Api(
+    () => shown.operator(),
+    () => shown.traceLink(),
+  );
 
   const pages: Readonly<Record<string, () => Promise<Reply>>> = {
     '/live': async () => ({ status: 200, body: { live: true } }),

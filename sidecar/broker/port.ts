@@ -78,9 +78,12 @@ export class BrokerUnavailable extends Error {
   override readonly name = 'BrokerUnavailable';
   /** Ms after which trying again makes sense. */
   readonly retryAfter: number;
-  constructor(message: string, options: ErrorOptions & { retryAfter?: number } = {}) {
+  /** The broker lets somebody with other rights do it: trying again is of no use. */
+  readonly denied: boolean;
+  constructor(message: string, options: ErrorOptions & { retryAfter?: number; denied?: boolean } = {}) {
     super(message, options);
     this.retryAfter = options.retryAfter ?? 1000;
+    this.denied = options.denied ?? false;
   }
 }
 

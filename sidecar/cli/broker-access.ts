@@ -25,13 +25,16 @@ export function withBrokerOptions(command: Command): Command {
 }
 
 /**
- * Connects, lets `use` work with the broker, and closes.
+ * Connects, lets `use` work with the broker, and closes. It also gets where traces are looked at, if the file says so.
  * @throws {WrongUsage} neither option, or not a broker's URL
  * @throws {InvalidConfiguration}
  * @throws {CommandFailed} the broker cannot be reached
  */
-export async function withBroker<T>(options: BrokerOptions, use: (broker: Broker) => Promise<T>): Promise<T> {
-  const config = await brokerOf(options);
+export async function withBroker<T>(
+  options: BrokerOptions,
+  use: (broker: Broker, traceLink: string | undefined) => Promise<T>,
+): Promise<T> {
+  const { config, traceLink } = await brokerOf(options);
   if (config.kind === 'sqlite') await mustExist(config.file);
   const [{ openBroker }, { newInstanceTag }] = await Promise.all([
     import('../broker/open.ts'),
@@ -51,18 +54,18 @@ export async function withBroker<T>(options: BrokerOptions, use: (broker: Broker
       const why = broker.status.detail ?? lastTrouble?.message ?? 'no answer';
       throw new CommandFailed(`cannot reach the broker at ${where(config)} within ${connectLimit / 1000} s: ${why}`);
     }
-    return await use(broker);
+    return await use(broker, traceLink);
   } finally {
     await broker.close(closeLimit);
   }
 }
 
-async function brokerOf(options: BrokerOptions): Promise<BrokerConfig> {
+async function brokerOf(options: BrokerOptions): Promise<{ config: BrokerConfig; traceLink?: string | undefined }> {
   if (options.config !== undefined) {
     const { formatConfigError, loadConfig } = await import('../config/load.ts');
     const loaded = loadConfig(options.config, process.env);
     if (!loaded.ok) throw new InvalidConfiguration(loaded.errors.map(formatConfigError));
-    return loaded.config.broker;
+    return { config: loaded.config.broker, traceLink: loaded.config.telemetry.traceLink };
   }
   if (options.broker === undefined) throw new WrongUsage('say which broker: --config FILE or --broker URL');
   const [{ brokerFromUrl }, { NotationError }] = await Promise.all([
@@ -70,7 +73,7 @@ async function brokerOf(options: BrokerOptions): Promise<BrokerConfig> {
     import('../config/notation.ts'),
   ]);
   try {
-    return brokerFromUrl(options.broker, process.cwd());
+    return { config: brokerFromUrl(options.broker, process.cwd()) };
   } catch (error) {
     if (error instanceof NotationError) throw new WrongUsage(`--broker: ${error.message}`);
     throw error;

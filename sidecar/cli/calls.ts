@@ -97,10 +97,13 @@ function callTable(listings: readonly CallListing[]): string {
 }
 
 async function show(id: string, options: OneOptions): Promise<void> {
-  const story = await withBroker(options, async ({ operator }) => (isCallId(id) ? operator.call(id) : undefined));
+  const [story, traceLink] = await withBroker(options, async ({ operator }, link) => [
+    isCallId(id) ? await operator.call(id) : undefined,
+    link,
+  ]);
   if (story === undefined) throw new CommandFailed(unknownCall(id));
-  if (options.json) printJson(storyJson(story));
-  else print(tellCall(story, Date.now()));
+  if (options.json) printJson(storyJson(story, traceLink));
+  else print(tellCall(story, Date.now(), traceLink));
 }
 
 async function cancel(id: string, options: OneOptions): Promise<void> {

@@ -1,12 +1,17 @@
 import type { CallStory, DeadLetter } from '../broker/port.ts';
 import type { AttemptRecord, CallFacts, DeadLetterReason, DeliveryFacts, Outcome } from '../model/call.ts';
+import { traceIdOf, traceUrl } from '../admin/listing.ts';
 import { preciseMoment, printable, span } from './print.ts';
 
-/** The whole story of one call in words, oldest first. Times are UTC. @param now ms since the epoch */
-export function tellCall(story: CallStory, now: number): string {
+/**
+ * The whole story of one call in words, oldest first. Times are UTC.
+ * @param now ms since the epoch
+ * @param traceLink where traces are looked at, with `{traceId}` in it
+ */
+export function tellCall(story: CallStory, now: number, traceLink?: string): string {
   const { call } = story;
-  const traceId = story.trace?.traceparent.split('-')[1];
-  const traced = traceId === undefined ? [] : [`  trace ${traceId}`];
+  const traceId = traceIdOf(story);
+  const traced = traceId === undefined ? [] : [`  trace ${printable(traceUrl(traceId, traceLink) ?? traceId)}`];
   const lines = [...opening(call), ...traced, '', ...happened(story)];
   if (story.finishedAt === undefined) lines.push(entry(now, tellPresent(story, now)));
   if (story.delivered === true)
@@ -114,7 +119,9 @@ function tellAttempt(record: AttemptRecord): string {
   const { attempt, at, ms, detail, instance } = record;
   const why = detail === undefined ? '' : ` (${printable(detail)})`;
   const took = ms === undefined ? '' : ` after ${span(ms)}`;
-  return entry(at, `attempt ${attempt} by sidecar ${printable(instance)}: ${tellEvidence(record)}${took}${why}`);
+  // Of an idempotent attempt nobody stored who began it.
+  const by = instance === 'unknown' ? 'a sidecar that is gone' : `sidecar ${printable(instance)}`;
+  return entry(at, `attempt ${attempt} by ${by}: ${tellEvidence(record)}${took}${why}`);
 }
 
 function tellEvidence({ evidence, status }: AttemptRecord): string {

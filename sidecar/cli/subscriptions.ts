@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { SubscriptionListing } from '../broker/subscriptions.ts';
+import { subscriptionJson } from '../admin/listing.ts';
 import { withJson } from './arguments.ts';
 import { withBroker, withBrokerOptions, type BrokerOptions } from './broker-access.ts';
 import { CommandFailed, WrongUsage } from './failure.ts';
@@ -59,11 +60,6 @@ async function list(options: Options): Promise<void> {
   if (options.json) printJson({ subscriptions: found.map(subscriptionJson) });
   else if (found.length === 0) remark('no subscriptions');
   else print(subscriptionTable(found));
-}
-
-function subscriptionJson({ service, subscription, topic, state, waiting, oldest, deadLetters }: SubscriptionListing) {
-  const since = oldest === undefined ? null : new Date(oldest).toISOString();
-  return { service, name: subscription, topic, state, waiting, oldestWaitingSince: since, deadLetters };
 }
 
 function subscriptionTable(found: readonly SubscriptionListing[]): string {

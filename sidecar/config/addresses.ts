@@ -93,6 +93,28 @@ export const httpUrl: Notation<string> = {
   format: (value) => value,
 };
 
+/** Where a trace is looked at: an http(s) URL with `{traceId}` in the place of its id. */
+export const traceLink: Notation<string> = {
+  what: 'the URL of a trace',
+  allowed: 'an http(s) URL with {traceId} in it, such as http://127.0.0.1:16686/trace/{traceId}',
+  pattern: /^https?:\/\/[^\s]*\{traceId\}[^\s]*$/,
+  parse(text) {
+    const isUrl = /^https?:\/\/[^\s/?#{]/i.test(text) && URL.canParse(text) && !/\s/.test(text);
+    if (!isUrl || !text.includes('{traceId}')) throw malformed(text, traceLink);
+    return text;
+  },
+  format: (value) => value,
+};
+
+/**
+ * Where Jaeger, whose receiver is at this URL, shows a trace, if all of it is on its usual ports. Undefined where the receiver is not
+ * one of the own network, so that nobody can tell.
+ */
+export function jaegerTraceLink(otlp: string): string | undefined {
+  const { protocol, hostname } = new URL(otlp);
+  return protocol === 'http:' ? `http://${hostname}:16686/trace/{traceId}` : undefined;
+}
+
 /** Last words of names that the public DNS does not have (RFC 6761, RFC 8375, ICANN's `internal`, what clusters use). */
 const privateNames = /(^|\.)(local|localhost|internal|intranet|lan|private|corp|home\.arpa|svc|test|invalid|example)$/;
 

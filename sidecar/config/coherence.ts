@@ -67,8 +67,14 @@ function checkPurpose(root: Mapping): Problem[] {
     const value = root[section];
     return value === undefined || (Array.isArray(value) && value.length === 0);
   });
-  if (!idle || root['outbound'] !== undefined) return [];
-  return [wrong([], 'this sidecar would have nothing to do; expected outbound, inbound or subscribe')];
+  // An operator's page is purpose enough, where it is asked for.
+  if (!idle || root['outbound'] !== undefined || root['admin'] !== undefined) return [];
+  return [
+    wrong(
+      [],
+      'this sidecar would have nothing to do; expected outbound, inbound, subscribe, or admin for a page alone',
+    ),
+  ];
 }
 
 function checkBroker(broker: Mapping | undefined): Problem[] {

@@ -231,6 +231,8 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export interface TelemetryConfig {
   /** Base URL of an OTLP/HTTP receiver. */
   readonly otlp?: string;
+  /** Where a trace is looked at, with `{traceId}` in the place of its id. From the file, else a guess from `otlp`. */
+  readonly traceLink?: string;
   readonly log: { readonly level: LogLevel };
 }
 

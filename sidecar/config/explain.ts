@@ -25,6 +25,7 @@ export function explain(config: Config): PlainMapping {
     admin: { listen: listenAddress.format(admin.listen), ...(admin.token !== undefined && { token: mask }) },
     telemetry: {
       ...(telemetry.otlp !== undefined && { otlp: maskUrl(telemetry.otlp) }),
+      ...(telemetry.traceLink !== undefined && { traceLink: maskUrl(telemetry.traceLink) }),
       log: { level: telemetry.log.level },
     },
     shutdown: { drain: duration.format(shutdown.drain) },

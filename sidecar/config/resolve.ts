@@ -1,6 +1,13 @@
 import { resolveBroker, resolveTls } from './broker.ts';
-import { isOutside, listenAddress } from './addresses.ts';
-import type { Config, InboundConfig, OutboundConfig, RouteConfig, SubscriptionConfig } from './config.ts';
+import { isOutside, jaegerTraceLink, listenAddress } from './addresses.ts';
+import type {
+  Config,
+  InboundConfig,
+  OutboundConfig,
+  RouteConfig,
+  SubscriptionConfig,
+  TelemetryConfig,
+} from './config.ts';
 import { nameRoutes, peerOf } from './route-defaults.ts';
 import type { ParsedConfig } from './schema.ts';
 
@@ -20,9 +27,14 @@ export function resolveConfig(parsed: ParsedConfig, folder: string): Config {
     inbound,
     subscribe: parsed.subscribe.map((entry) => resolveSubscription(entry, inbound)),
     admin,
-    telemetry,
+    telemetry: resolveTelemetry(telemetry),
     shutdown,
   };
+}
+
+function resolveTelemetry({ otlp, traceLink, log }: Parsed<'telemetry'>): TelemetryConfig {
+  const link = traceLink ?? (otlp === undefined ? undefined : jaegerTraceLink(otlp));
+  return { ...(otlp !== undefined && { otlp }), ...(link !== undefined && { traceLink: link }), log };
 }
 
 function resolveOutbound(outbound: Parsed<'outbound'>, service: string): OutboundConfig {

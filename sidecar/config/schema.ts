@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { httpUrl, listenAddress } from './addresses.ts';
+import { httpUrl, listenAddress, traceLink } from './addresses.ts';
 import { brokerSchema } from './broker.ts';
 import { inboundSchema, subscriptionSchema } from './inbound.ts';
 import { choice, key, list, mapping, secretText, written } from './key.ts';
@@ -36,7 +36,12 @@ const telemetry = mapping({
     'Base URL of an OTLP/HTTP receiver for traces and metrics. The `OTEL_*` environment variables work too.',
     'no traces, as they cost time and need a receiver; `/metrics` is always there',
   ),
-  log: key(log.prefault({}), 'The log on stderr.'),
+  traceLink: key(
+    written(traceLink).exactOptional(),
+    'Where a trace is looked at, with `{traceId}` in the place of its id: the page and `calls show` link to it.',
+    'where `otlp` is plain http, `http://HOST:16686/trace/{traceId}` with its host, as Jaeger has it; else there is no link',
+  ),
+  log: key(log.prefault({}), 'The log on stdout.'),
 });
 
 const shutdown = mapping({

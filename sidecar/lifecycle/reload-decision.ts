@@ -23,7 +23,8 @@ export function decideReload(current: Config, next: Config): ReloadDecision {
   return reasons.length > 0 ? { kind: 'refuse', reasons } : { kind: 'apply' };
 }
 
-/** The log level is applied live. */
+/** The log level and the place where traces are looked at are applied live. */
 function withoutLive(config: Config): Config {
-  return { ...config, telemetry: { ...config.telemetry, log: { level: 'info' } } };
+  const { traceLink: _, ...telemetry } = config.telemetry;
+  return { ...config, telemetry: { ...telemetry, log: { level: 'info' } } };
 }

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { atLeast } from '../../sidecar/broker/jetstream/promise.ts';
+import { go } from './go.ts';
 import { findServerBinary, isExecutable, serverCache, serverVersion } from './server-binary.ts';
 
-const run = promisify(execFile);
+const purpose = 'a nats-server has to be built';
 const module = 'github.com/nats-io/nats-server/v2';
 
 /** One server that the broker tests run against. */
@@ -63,7 +62,7 @@ export function newestOf(line: string, released: readonly string[]): string {
 }
 
 async function releases(): Promise<string[]> {
-  const { stdout } = await go(['list', '-m', '-versions', '-json', `${module}@latest`]);
+  const stdout = await go(purpose, ['list', '-m', '-versions', '-json', `${module}@latest`]);
   const { Versions } = JSON.parse(stdout) as { Versions: string[] };
   return Versions.map((version) => version.replace(/^v/, ''));
 }
@@ -74,21 +73,11 @@ async function build(version: string): Promise<string> {
   if (await isExecutable(bin)) return bin;
   const part = `${folder}.${process.pid}`;
   await mkdir(part, { recursive: true });
-  await go(['install', `${module}@v${version}`], { GOBIN: part });
+  await go(purpose, ['install', `${module}@v${version}`], { env: { GOBIN: part } });
   // Built under another name first: a parallel run must never meet half a binary.
   await mkdir(folder, { recursive: true });
   await rename(join(part, 'nats-server'), bin);
   return bin;
-}
-
-async function go(args: readonly string[], env: Record<string, string> = {}): Promise<{ stdout: string }> {
-  // The Go installer does not touch the PATH; this is where it puts itself.
-  const path = `${process.env['PATH'] ?? ''}:/usr/local/go/bin`;
-  try {
-    return await run('go', args, { env: { ...process.env, ...env, PATH: path }, maxBuffer: 16 * 1024 * 1024 });
-  } catch (cause) {
-    throw new Error(`a nats-server has to be built with Go, but: ${String(cause)}`, { cause });
-  }
 }
 
 async function describe(bin: string): Promise<ServerBinary> {

@@ -300,3 +300,11 @@ export class Connection {
 export function inboxPrefix(namespace: string, owner: string): string {
   return `_INBOX_${namespace}_${owner.replaceAll(/[^\w-]/g, '_')}`;
 }
+
+/** Whether an error says that the user of this connection may not do something. */
+export function isDenied(error: unknown): boolean {
+  return (
+    error instanceof PermissionViolationError ||
+    (error instanceof Error && error.cause instanceof PermissionViolationError)
+  );
+}

@@ -8,6 +8,7 @@ import {
   type StoredDeadLetter,
 } from '../../model/codec.ts';
 import { BrokerUnavailable, type Attachment } from '../port.ts';
+import { isDenied } from './connection.ts';
 import type { Context } from './context.ts';
 import type { Stored } from './lookup.ts';
 
@@ -33,7 +34,10 @@ export class Directory {
         if (read?.kind === kind) found.push(read.service);
       }
     } catch (error) {
-      throw new BrokerUnavailable(`listing streams: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`listing streams: ${(error as Error).message}`, {
+        cause: error,
+        denied: isDenied(error),
+      });
     }
     return found;
   }
@@ -155,7 +159,10 @@ export class Directory {
       return Object.keys(info.state.subjects ?? {});
     } catch (error) {
       if (/stream not found/i.test((error as Error).message)) return [];
-      throw new BrokerUnavailable(`reading ${stream}: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`reading ${stream}: ${(error as Error).message}`, {
+        cause: error,
+        denied: isDenied(error),
+      });
     }
   }
 
@@ -168,7 +175,10 @@ export class Directory {
       ({ state } = await manager.streams.info(stream));
     } catch (error) {
       if (/stream not found/i.test((error as Error).message)) return [];
-      throw new BrokerUnavailable(`reading ${stream}: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`reading ${stream}: ${(error as Error).message}`, {
+        cause: error,
+        denied: isDenied(error),
+      });
     }
     const found: Stored[] = [];
     let left = state.messages;

@@ -1,7 +1,7 @@
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { JetStreamApiCodes } from '@nats-io/jetstream';
 import { BrokerUnavailable } from '../port.ts';
-import type { Connection } from './connection.ts';
+import { isDenied, type Connection } from './connection.ts';
 import { Questions } from './questions.ts';
 import { isApiError, type Streams } from './streams.ts';
 
@@ -91,7 +91,10 @@ export class Lookup {
       return { seq: found.seq, subject: found.subject, data: found.data, headers: found.header };
     } catch (error) {
       if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return undefined;
-      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, {
+        cause: error,
+        denied: isDenied(error),
+      });
     }
   }
 
@@ -116,14 +119,17 @@ export class Lookup {
       if (reply.headers?.code === NO_RESPONDERS) throw new Error('JetStream does not answer');
       return reply.json<InfoReply>();
     } catch (error) {
-      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, { cause: error });
+      throw new BrokerUnavailable(`looking into ${stream}: ${(error as Error).message}`, {
+        cause: error,
+        denied: isDenied(error),
+      });
     }
   }
 
   /** Nothing answered: the stream was deleted, which answers the question, or JetStream is away, which does not. */
   async #explain(stream: string, error: Error): Promise<undefined> {
     if (this.#connection.connected && !(await this.#exists(stream))) return undefined;
-    throw new BrokerUnavailable(`looking into ${stream}: ${error.message}`, { cause: error });
+    throw new BrokerUnavailable(`looking into ${stream}: ${error.message}`, { cause: error, denied: isDenied(error) });
   }
 
   /** Deletes one message by sequence; true when it was there. @throws {BrokerUnavailable} */

@@ -3,6 +3,7 @@ import type { SubscriptionName } from '../../model/broadcast.ts';
 import { decodeAction, decodeBroadcast, type StoredDeadLetter } from '../../model/codec.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { SubscriptionListing, SubscriptionRegister } from '../subscriptions.ts';
+import { isDenied } from './connection.ts';
 import type { Context } from './context.ts';
 import type { Directory } from './directory.ts';
 import { isApiError } from './streams.ts';
@@ -131,5 +132,5 @@ function isGone(error: unknown): boolean {
 }
 
 function unavailable(cause: unknown): BrokerUnavailable {
-  return new BrokerUnavailable(`subscriptions: ${(cause as Error).message}`, { cause });
+  return new BrokerUnavailable(`subscriptions: ${(cause as Error).message}`, { cause, denied: isDenied(cause) });
 }

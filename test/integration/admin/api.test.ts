@@ -32,6 +32,7 @@ beforeAll(async () => {
       health: () => Promise.reject(new Error('nobody asks')),
       metrics: () => Promise.reject(new Error('nobody asks')),
       operator: () => broker.operator,
+      traceLink: () => 'http://jaeger.example/trace/{traceId}',
     },
   );
   await admin.open();
@@ -101,6 +102,11 @@ test('one call tells its whole story', async () => {
   expect(status).toBe(200);
   expect(body).toMatchObject({ id: action!.id, state: 'waiting', target: '/charges?n=0', history: [] });
   expect(body['waitingFor']).toBeTypeOf('string');
+});
+
+test('so are the subscriptions, of all services or of one', async () => {
+  expect((await ask('subscriptions?service=nobody')).body).toEqual({ subscriptions: [] });
+  expect((await ask('subscriptions')).status).toBe(200);
 });
 
 test('the topology is there, over the window that is asked for', async () => {

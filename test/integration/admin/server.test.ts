@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
+import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { extname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { assess, type Health } from '../../../sidecar/admin/health.ts';
@@ -28,7 +30,10 @@ function healthOf(connected: boolean): Health {
 
 async function open(config: Partial<AdminConfig> = {}, health: () => Promise<Health> = async () => healthOf(true)) {
   const metrics = async () => ({ text: 'holdline_held 0\n', type: 'text/plain; version=0.0.4; charset=utf-8' });
-  admin = createAdmin({ listen: loopback, ...config }, { health, metrics, operator: () => undefined });
+  admin = createAdmin(
+    { listen: loopback, ...config },
+    { health, metrics, operator: () => undefined, traceLink: () => undefined },
+  );
   await admin.open();
   return admin;
 }
@@ -69,26 +74,33 @@ test('/metrics is text in the format of Prometheus', async () => {
 
 test('/ is a page that loads only its own files, may not be framed, and is there before the token is known', async () => {
   await open({ token: 'secret' });
-  const files: [path: string, type: string][] = [
-    ['/', 'text/html; charset=utf-8'],
-    ['/page.css', 'text/css; charset=utf-8'],
-    ['/page.js', 'text/javascript; charset=utf-8'],
-  ];
-  for (const [path, type] of files) {
-    const answer = await ask(path);
-    expect(answer.status).toBe(200);
+  const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' };
+  const folder = join(import.meta.dirname, '../../../sidecar/admin/page');
+  for (const file of readdirSync(folder)) {
+    const answer = await ask(file === 'index.html' ? '/' : `/page/${file}`);
+    expect([file, answer.status]).toEqual([file, 200]);
+    const type = `${types[extname(file).slice(1) as keyof typeof types]}; charset=utf-8`;
     expect(answer.headers).toMatchObject({ 'content-type': type, 'x-content-type-options': 'nosniff' });
     expect(answer.headers['content-security-policy']).toMatch(/default-src 'none'.*frame-ancestors 'none'/);
   }
   const html = String((await ask('/')).body);
-  const named = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
-  expect(named).toEqual(['/page.css', '/page.js']);
+  const named = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!);
+  expect(named.filter((path) => !/^(#|\/page\/[a-z]+\.(css|js|svg)$)/.test(path))).toEqual([]);
   expect((await ask('/api/calls')).status).toBe(401);
 });
 
 test('what is not there is 404, what is not read with GET is 405, both in JSON', async () => {
   await open();
-  for (const path of ['/live/', '/page', '/page.ts', '/constructor', '/__proto__']) {
+  for (const path of [
+    '/live/',
+    '/page',
+    '/page/',
+    '/page/page.ts',
+    '/page/../page.ts',
+    '/page/index.html',
+    '/constructor',
+    '/__proto__',
+  ]) {
     expect(await ask(path)).toMatchObject({ status: 404, body: { error: expect.any(String) } });
   }
   const wrong = await ask('/ready', {}, 'POST');

@@ -222,9 +222,26 @@ describe.each([
       }
       expect(violations(server)).toEqual([]);
     }
+    // Once is enough: the users are the same.
+    if (flags.length > 0) await apiAsOperatorOnly(configs['orders']!, port);
     await onlyTheirOwn(server);
   });
 });
+
+/** A sidecar's own user may not look at everybody's calls, and is told who may: a page of the operator's. */
+async function apiAsOperatorOnly(config: SidecarConfig, port: number): Promise<void> {
+  await using orders = await startSidecar(config);
+  const refused = await request(`${orders.adminUrl}/api/calls`);
+  expect(refused).toMatchObject({ status: 403 });
+  expect(refused.text).toContain('Ask as the user `operator`');
+  expect(refused.header('retry-after')).toBeUndefined();
+  const broker = `nats://operator:${passwords['operator']}@127.0.0.1:${port}`;
+  await using page = await startSidecar({ service: 'operator', broker });
+  for (const path of ['calls', 'topology', 'dead-letters', 'subscriptions']) {
+    expect(await request(`${page.adminUrl}/api/${path}`)).toMatchObject({ status: 200 });
+  }
+  expect(page.logs).not.toContain('ermission');
+}
 
 /** A plain client in the place of a service. */
 async function as(user: string, server: NatsServer): Promise<NatsConnection> {

@@ -5,34 +5,64 @@ import { type CollectorManner, OtlpReceiver, type ReceivedSpan } from '../../sup
 import { startSidecar, type SidecarProcess } from '../../support/sidecar-process.ts';
 import { startUpstream, type Answer, type Handler, type Upstream } from '../../support/upstream.ts';
 
-/** Two real sidecars that send what they see to a collector, with a broker and a callee. */
-export interface Traced extends AsyncDisposable {
-  readonly collector: OtlpReceiver;
+/** Two real sidecars that send what they see somewhere, with a broker and a callee. */
+export interface TracedPair extends AsyncDisposable {
   readonly server: NatsServer;
   readonly upstream: Upstream;
   readonly orders: SidecarProcess;
   readonly payments: SidecarProcess;
   /** The listener that stands for `payments`. */
   readonly url: string;
+}
+
+/** The same, with a collector that takes what they send. */
+export interface Traced extends TracedPair {
+  readonly collector: OtlpReceiver;
   /** Resolves with the spans of a trace when `count` have arrived. */
   trace(traceId: string, count: number): Promise<Trace>;
 }
 
-export interface TracedOptions {
+export interface PairOptions {
   /** Added to the one route. */
   readonly route?: object;
-  readonly collector?: CollectorManner;
   readonly env?: Readonly<Record<string, string>>;
 }
 
+export interface TracedOptions extends PairOptions {
+  readonly collector?: CollectorManner;
+}
+
 export async function startTraced(answer: Answer | Handler, options: TracedOptions = {}): Promise<Traced> {
+  const collector = await OtlpReceiver.start(options.collector);
+  try {
+    const pair = await startTracedPair(collector.url, answer, options);
+    return {
+      ...pair,
+      collector,
+      trace: (traceId, count) => arrived(collector, traceId, count),
+      async [Symbol.asyncDispose]() {
+        await pair[Symbol.asyncDispose]();
+        await collector[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await collector[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** @param otlp base URL of what takes OTLP/HTTP */
+export async function startTracedPair(
+  otlp: string,
+  answer: Answer | Handler,
+  options: PairOptions = {},
+): Promise<TracedPair> {
   const stack = new AsyncDisposableStack();
   try {
-    const collector = stack.use(await OtlpReceiver.start(options.collector));
     const server = stack.use(await startNatsServer());
     const upstream = stack.use(await startUpstream(answer));
     const port = `127.0.0.1:${await freePort()}`;
-    const common = { broker: server.url, telemetry: { otlp: collector.url } };
+    const common = { broker: server.url, telemetry: { otlp } };
     const env = { OTEL_BSP_SCHEDULE_DELAY: '20', OTEL_METRIC_EXPORT_INTERVAL: '100', ...options.env };
     const routes = [{ name: 'charge', match: { host: 'payments' }, ...options.route }];
     const orders = stack.use(
@@ -45,13 +75,11 @@ export async function startTraced(answer: Answer | Handler, options: TracedOptio
     const payments = stack.use(await startSidecar({ ...common, service: 'payments', inbound }, { env }));
     const owned = stack.move();
     return {
-      collector,
       server,
       upstream,
       orders,
       payments,
       url: `http://${port}`,
-      trace: (traceId, count) => arrived(collector, traceId, count),
       [Symbol.asyncDispose]: () => owned.disposeAsync(),
     };
   } catch (error) {
@@ -73,6 +101,17 @@ async function arrived(collector: OtlpReceiver, traceId: string, count: number):
     { what: `${count} spans of trace ${traceId}` },
   );
 }
+
+/** One call that is answered at once: what both sidecars make of it, parent to child. */
+export const wholeTree = [
+  'orders: server POST charge',
+  '  orders: producer publish payments',
+  '    payments: internal wait',
+  '    payments: consumer process payments',
+  '      payments: client POST',
+  '      payments: producer respond orders',
+  '  orders: internal hold',
+];
 
 /** The spans of one trace. */
 export class Trace {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { request } from '../../support/http-client.ts';
 import { createLatch } from '../../support/latch.ts';
-import { startTraced, type Traced } from './traced.ts';
+import { startTraced, wholeTree, type Traced } from './traced.ts';
 
 const parentId = 'b7ad6b7169203331';
 
@@ -21,17 +21,6 @@ beforeEach(() => {
   traceId = randomBytes(16).toString('hex');
   traceparent = `00-${traceId}-${parentId}-01`;
 });
-
-/** One call: what both sidecars make of it, parent to child. */
-const wholeTree = [
-  'orders: server POST charge',
-  '  orders: producer publish payments',
-  '    payments: internal wait',
-  '    payments: consumer process payments',
-  '      payments: client POST',
-  '      payments: producer respond orders',
-  '  orders: internal hold',
-];
 
 function lines(tree: string): string[] {
   return tree.split('\n').toSorted();

@@ -20,6 +20,10 @@ describe('without a token', () => {
 });
 
 describe('with a token', () => {
+  test.each(['/', '/page/main.js', '/page/page.css'])('%s is open, as it asks for the token', (path) => {
+    expect(refuse({ ...request, path }, 'secret')).toBeUndefined();
+  });
+
   test.each(['/live', '/ready'])('%s is open to probes', (path) => {
     expect(refuse({ ...request, path }, 'secret')).toBeUndefined();
   });

@@ -30,6 +30,7 @@ test('the story of a call is the listed call with its whole target and history',
     delivered: null,
     attached: [],
     traceId: null,
+    traceUrl: null,
     waitingFor: null,
     notBefore: null,
     history: [
@@ -80,4 +81,12 @@ test.each([
   ['/?', '/'],
 ])('the path of %s is %s', (target, path) => {
   expect(pathOf(target)).toBe(path);
+});
+
+test('a trace is looked at where the configuration says', () => {
+  const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
+  const story = storyJson({ ...answered, trace }, 'http://tempo.example/{traceId}?again={traceId}');
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+  expect(story).toMatchObject({ traceId, traceUrl: `http://tempo.example/${traceId}?again=${traceId}` });
+  expect(storyJson({ ...answered, trace })).toMatchObject({ traceId, traceUrl: null });
 });

@@ -24,8 +24,16 @@ describe('the story of a call', () => {
     const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
     const had = tellCall({ ...answered, trace, delivered: true }, nine);
     expect(had).toContain('\n  trace 4bf92f3577b34da6a3ce929d0e0e4736\n');
+    const linked = tellCall({ ...answered, trace }, nine, 'http://127.0.0.1:16686/trace/{traceId}');
+    expect(linked).toContain('\n  trace http://127.0.0.1:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736\n');
     expect(had).toContain('a caller has had this answer');
     expect(tellCall({ ...answered, delivered: false }, nine)).toContain('no caller has had this answer yet');
+  });
+
+  test('of an attempt that nobody told of it does not name a sidecar', () => {
+    const lost = { attempt: 1, evidence: 'sidecar-died', instance: 'unknown' } as const;
+    const told = tellCall({ ...open, history: [lost] }, nine);
+    expect(told).toContain('attempt 1 by a sidecar that is gone: the sidecar ended before it could tell');
   });
 
   test('says who attached, and when', () => {

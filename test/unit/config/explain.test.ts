@@ -113,7 +113,11 @@ const anyConfig = fc.record(
     ),
     shutdown: fc.record({ drain: time }),
     telemetry: fc.record(
-      { otlp: url, log: fc.record({ level: fc.constantFrom('debug', 'silent') }) },
+      {
+        otlp: url,
+        traceLink: url.map((text) => `${text}/{traceId}?at={traceId}`),
+        log: fc.record({ level: fc.constantFrom('debug', 'silent') }),
+      },
       { requiredKeys: [] },
     ),
   },

@@ -26,6 +26,7 @@ test.each([
   ['the admin listener', `${text}admin: { listen: 127.0.0.1:4901 }`],
   ['the drain time', `${text}shutdown: { drain: 5s }`],
   ['the log level', `${text}telemetry: { log: { level: debug } }`],
+  ['where traces are looked at', `${text}telemetry: { traceLink: "http://jaeger/{traceId}" }`],
   ['an inbound entry that goes', text.replace(/inbound:.*$/s, '')],
 ])('%s is applied live', (_, changed) => {
   expect(decideReload(current, configOf(changed))).toEqual({ kind: 'apply' });
