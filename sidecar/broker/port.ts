@@ -1,18 +1,19 @@
 import type { OrderKey, SubscriptionStart } from '../config/config.ts';
 import type { BroadcastEvent, DeliveryTarget } from '../model/broadcast.ts';
-import type {
-  ActionEvent,
-  AttemptRecord,
-  BodyRef,
-  CallFacts,
-  DeadLetterReason,
-  Outcome,
-  Progress,
-  ResponseEvent,
-  TraceContext,
-} from '../model/call.ts';
+import type { ActionEvent, BodyRef, CallFacts, Progress, ResponseEvent } from '../model/call.ts';
 import type { SubscriptionRegister } from './subscriptions.ts';
+import type { Attachment, CallListing, CallQuery, CallStory, DeadLetter, DeadLetterQuery } from './stories.ts';
 import type { Topology } from './topology.ts';
+
+export type {
+  Attachment,
+  CallListing,
+  CallQuery,
+  CallState,
+  CallStory,
+  DeadLetter,
+  DeadLetterQuery,
+} from './stories.ts';
 
 /**
  * The broker port: a call log in the words of the contract, not a message bus. Each adapter keeps it by its engine's best
@@ -392,61 +393,4 @@ export interface OperatorLog {
   readonly subscriptions: SubscriptionRegister;
   /** Who calls whom. @param windowMs rates, errors and latencies are of calls that finished within this time */
   topology(windowMs: number): Promise<Topology>;
-}
-
-export interface CallQuery {
-  readonly limit: number;
-  readonly caller?: string;
-  readonly service?: string;
-  readonly state?: CallState;
-}
-
-export type CallState = 'waiting' | 'attempting' | 'answered' | 'dead' | 'cancelled';
-
-/** One line of `calls list`. */
-export interface CallListing {
-  readonly call: CallFacts;
-  readonly state: CallState;
-  readonly status?: number;
-  /** Attempts made so far, as far as recorded. */
-  readonly attempts: number;
-  readonly finishedAt?: number;
-}
-
-/** Callers of one sidecar that were led to a keyed call instead of making another one. */
-export interface Attachment {
-  /** `waited`: for its answer, too; `served`: the stored answer. */
-  readonly how: 'waited' | 'served';
-  /** The first time, ms since the epoch. */
-  readonly at: number;
-  /** The sidecar instance. */
-  readonly instance: string;
-}
-
-export interface CallStory extends CallListing {
-  readonly outcome?: Outcome;
-  /** A caller has had the answer (known for keyed calls only). */
-  readonly delivered?: boolean;
-  /** Oldest first; for keyed calls only, as far as it was remembered. */
-  readonly attached?: readonly Attachment[];
-  readonly trace?: TraceContext;
-  readonly history: readonly AttemptRecord[];
-  /** What the call waits for, in words, where that is known. */
-  readonly waitingFor?: string;
-  readonly notBefore?: number;
-}
-
-export interface DeadLetterQuery {
-  readonly limit: number;
-  readonly service?: string;
-  readonly route?: string;
-  readonly reason?: DeadLetterReason;
-}
-
-export interface DeadLetter {
-  readonly call: CallFacts;
-  readonly reason: DeadLetterReason;
-  readonly status?: number;
-  readonly diedAt: number;
-  readonly history: readonly AttemptRecord[];
 }
