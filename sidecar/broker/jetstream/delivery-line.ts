@@ -4,7 +4,7 @@ import { decodeAction, decodeBroadcast, encodeAction, EventFormatError } from '.
 import type { Context } from './context.ts';
 import { copyHeaders, positionOf, recordHeaders, turnHeaders } from './envelope.ts';
 import type { Stored } from './lookup.ts';
-import type { Line } from './order-queue.ts';
+import { roundOf, type Line } from './order-queue.ts';
 import { orderToken, readOrdered, type Subjects } from './subjects.ts';
 
 /*
@@ -69,8 +69,9 @@ export async function isInLine({ lookup, subjects }: Context, action: ActionEven
 async function admit(context: Context, name: SubscriptionName, head: Stored): Promise<'admitted' | 'over'> {
   const { lookup, subjects, streams, publisher } = context;
   let id: string;
+  let round: number;
   try {
-    ({ id } = decodeAction(head.data));
+    ({ id, round } = decodeAction(head.data));
   } catch (error) {
     // It keeps its place until a newer sidecar is there.
     if (error instanceof EventFormatError) return 'admitted';
@@ -78,12 +79,14 @@ async function admit(context: Context, name: SubscriptionName, head: Stored): Pr
   }
   const subject = subjects.redelivery(name, id);
   // In this order: a copy that is gone was acknowledged after the note was made.
-  if ((await lookup.last(subjects.redeliveryStream(), subject)) !== undefined) return 'admitted';
+  const copy = await lookup.last(subjects.redeliveryStream(), subject);
+  // An earlier round that is still there is over, as only its dead letter leads to another: the word of that got lost.
+  if (copy !== undefined && (roundOf(copy) ?? round) >= round) return 'admitted';
   if (await isOver(context, name, head)) return 'over';
   await publisher.publish({
     subject,
     payload: head.data,
-    headers: copyHeaders(head.headers, 0),
+    headers: copyHeaders(head.headers, copy?.seq ?? 0),
     patience: 'now',
     ensureStream: async () => void (await streams.ensure(streams.redeliveries())),
   });

@@ -130,7 +130,8 @@ async function settleCallback(context: Context, stored: Stored, response: Respon
   if (action.callback !== undefined) await ensureCallback(context, action, response);
 }
 
-function roundOf(stored: Stored): number | undefined {
+/** The round of a stored action; undefined where it is of a format that only a newer sidecar reads. */
+export function roundOf(stored: Stored): number | undefined {
   try {
     return decodeAction(stored.data).round;
   } catch (error) {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Lease } from '../../../sidecar/broker/port.ts';
+import type { OrderKey } from '../../../sidecar/config/config.ts';
 import { conclude } from '../../../sidecar/model/call.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startNatsServer } from '../../support/nats-server.ts';
@@ -11,7 +12,12 @@ const deaf = `authorization { users = [
   { user: "mail", password: "x", permissions: { publish: { deny: ["$JS.ACK.holdline_redeliveries.>"] }, subscribe: ">" } }
 ] }`;
 
-test('a letter is replayed though the replay before it has not left its queue yet', async () => {
+const inOrder: { orderBy: OrderKey } = { orderBy: { kind: 'header', name: 'x-key' } };
+
+test.each([
+  { what: 'a letter', order: {} },
+  { what: 'a letter of an order key', order: inOrder },
+])('$what is replayed though the replay before it has not left its queue yet', async ({ order }) => {
   await using server = await startNatsServer({ config: deaf });
   const url = (user: string) => `nats://${user}:x@127.0.0.1:${server.port}`;
   await using orders = await openBroker(url('orders'));
@@ -21,6 +27,7 @@ test('a letter is replayed though the replay before it has not left its queue ye
     name: 'all',
     topic: '**',
     from: { kind: 'new' },
+    ...order,
     target: () => ({ method: 'POST', path: '/', retry: { attempts: 1, backoff: { min: 1, max: 1 }, on: [] } }),
     free: () => 8,
     deliver: (lease) => came.push(lease),
@@ -29,7 +36,14 @@ test('a letter is replayed though the replay before it has not left its queue ye
   taking.resume();
   await eventually(() => expect(taking.isMade).toBe(true), { what: 'the subscription to be made' });
   const log = orders.broker.publisher('orders');
-  const event = { topic: 'a.b', publisher: 'orders', route: '', headers: [], hasBody: false, fingerprint: '' };
+  const event = {
+    topic: 'a.b',
+    publisher: 'orders',
+    route: '',
+    headers: ['X-Key', 'k'],
+    hasBody: false,
+    fingerprint: '',
+  };
   await log.publish({ ...event, id: log.newEventId(), at: Date.now(), body: new Uint8Array(0) });
 
   const { operator } = orders.broker;
