@@ -1,3 +1,4 @@
+import { LinkedList, type Link } from '../collections/linked-list.ts';
 import type { InboundConfig } from '../config/config.ts';
 import { BodyLost, type Broker, type Lease } from '../broker/port.ts';
 import { primed } from '../http/body.ts';
@@ -60,6 +61,8 @@ interface Held {
   progress: Progress;
   stage: 'waiting' | 'starting' | 'sent' | 'ending';
   exchange?: Exchange;
+  /** Among all that are at hand. */
+  place?: Link<Held>;
   /** The request's body where it is stored apart, its first part at hand. */
   body?: AsyncGenerator<Uint8Array, void, undefined>;
 }
@@ -89,7 +92,7 @@ export interface ReplayerOptions {
 export class Replayer {
   readonly #options: ReplayerOptions;
   readonly #gate: Gatekeeper;
-  readonly #held = new Set<Held>();
+  readonly #held = new LinkedList<Held>();
   readonly #turnstile: Turnstile<Held>;
   #course: Course;
   #active = 0;
@@ -127,7 +130,7 @@ export class Replayer {
 
   deliver(lease: Lease): void {
     const held: Held = { lease, progress: lease.progress, stage: 'waiting' };
-    this.#held.add(held);
+    held.place = this.#held.add(held);
     this.#active++;
     if (deliveryStarted.hasSubscribers) tellDelivery(held);
     this.#watch ??= setInterval(() => this.#breakOffLost(), LOOK_AFTER);
@@ -152,7 +155,8 @@ export class Replayer {
 
   /** Breaks off what is still under way: for these calls no answer came. */
   abort(): void {
-    for (const { exchange } of this.#held) exchange?.abort('the sidecar stopped before the answer was complete');
+    for (const { exchange } of this.#held.values())
+      exchange?.abort('the sidecar stopped before the answer was complete');
   }
 
   /**
@@ -160,7 +164,7 @@ export class Replayer {
    * nobody else, so that its answer is still worth having.
    */
   #breakOffLost(): void {
-    for (const { lease, exchange } of this.#held) {
+    for (const { lease, exchange } of this.#held.values()) {
       if (isElsewhere(lease)) exchange?.abort('the lease was lost: another sidecar has the call');
     }
   }
@@ -357,7 +361,7 @@ export class Replayer {
       .catch((error: unknown) => this.#tell(held, error))
       .finally(() => {
         this.#leaveSlot(held);
-        this.#held.delete(held);
+        held.place?.remove();
         // It may not have been sent, or not to its end.
         held.body?.return().catch((error: unknown) => this.#tell(held, error));
         if (deliveryEnded.hasSubscribers) deliveryEnded.publish({ delivery: held });

@@ -1,3 +1,5 @@
+import { LinkedList, type Link } from '../collections/linked-list.ts';
+
 /** Something to be done at a time, unless it is cancelled first. */
 export interface Alarm {
   cancel(): void;
@@ -7,11 +9,11 @@ export interface Alarm {
 const tick = 50;
 
 /**
- * One timer for everything that waits: ten thousand held calls are ten thousand entries of a few sets, and setting and
- * cancelling one costs a set insertion. An alarm rings at its time or up to two ticks later.
+ * One timer for everything that waits: ten thousand held calls are ten thousand entries of a few lists, and setting and
+ * cancelling one costs a link. An alarm rings at its time or up to two ticks later.
  */
 export class Alarms {
-  readonly #buckets = new Map<number, Set<Entry>>();
+  readonly #buckets = new Map<number, LinkedList<() => void>>();
   #last = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -26,12 +28,10 @@ export class Alarms {
     const at = Math.max(now, Math.floor((performance.now() + delay) / tick)) + 1;
     let bucket = this.#buckets.get(at);
     if (bucket === undefined) {
-      bucket = new Set();
+      bucket = new LinkedList();
       this.#buckets.set(at, bucket);
     }
-    const entry = new Entry(bucket, ring);
-    bucket.add(entry);
-    return entry;
+    return new Entry(bucket.add(ring));
   }
 
   /** Forgets every alarm. */
@@ -48,22 +48,20 @@ export class Alarms {
       const bucket = this.#buckets.get(this.#last);
       if (bucket === undefined) continue;
       this.#buckets.delete(this.#last);
-      for (const entry of bucket) entry.ring();
+      for (let ring = bucket.shift(); ring !== undefined; ring = bucket.shift()) ring();
     }
     if (this.#buckets.size === 0) this.close();
   }
 }
 
 class Entry implements Alarm {
-  readonly #bucket: Set<Entry>;
-  readonly ring: () => void;
+  readonly #place: Link<() => void>;
 
-  constructor(bucket: Set<Entry>, ring: () => void) {
-    this.#bucket = bucket;
-    this.ring = ring;
+  constructor(place: Link<() => void>) {
+    this.#place = place;
   }
 
   cancel(): void {
-    this.#bucket.delete(this);
+    this.#place.remove();
   }
 }

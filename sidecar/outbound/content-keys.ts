@@ -1,4 +1,5 @@
 import { BrokerUnavailable, type BodyStore, type CallerLog } from '../broker/port.ts';
+import { LinkedHashMap } from '../collections/linked-hash-map.ts';
 import { contentCallId } from '../model/call-id.ts';
 import type { ActionEvent } from '../model/call.ts';
 import { trouble } from '../telemetry/channels.ts';
@@ -24,7 +25,7 @@ export class ContentKeys {
   readonly #log: CallerLog;
   readonly #patience: BrokerPatience;
   /** By content key. */
-  readonly #open = new Map<string, OpenCall>();
+  readonly #open = new LinkedHashMap<string, OpenCall>();
   readonly #context: OpenCallContext;
   readonly #keys = new WeakMap<OpenCall, string>();
 

@@ -1,5 +1,6 @@
 import { BODY_WINDOW } from '../broker/chunks.ts';
 import { BrokerUnavailable, type Broker, type CallerLog, type PublisherLog } from '../broker/port.ts';
+import { LinkedHashMap } from '../collections/linked-hash-map.ts';
 import type { RouteConfig } from '../config/config.ts';
 import { readBody } from '../http/body.ts';
 import { endToEndRequest } from '../http/headers.ts';
@@ -54,7 +55,7 @@ export class DurableCalls {
   readonly #options: DurableCallsOptions;
   readonly #patience: BrokerPatience;
   /** Calls with a key by id, so that callers of one instance wait for one call. */
-  readonly #keyed = new Map<string, OpenCall>();
+  readonly #keyed = new LinkedHashMap<string, OpenCall>();
   readonly #contents: ContentKeys;
   readonly #context: OpenCallContext;
 

@@ -1,4 +1,5 @@
 import { BrokerUnavailable } from '../broker/port.ts';
+import type { Link } from '../collections/linked-list.ts';
 import type { RouteConfig } from '../config/config.ts';
 import type { ResponseEvent } from '../model/call.ts';
 import type { Preferences } from '../policy/prefer.ts';
@@ -40,6 +41,8 @@ export class Hold {
   readonly route: RouteConfig;
   /** Bytes of the request in memory; {@link Holds} keeps count. */
   bytes = 0;
+  /** Among all that are held; for {@link Holds}. */
+  place: Link<Hold> | undefined;
   /** The answer itself is waited for, not only its call's acceptance. */
   wantsAnswer: boolean;
   readonly isAsync: boolean;

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { LinkedList } from '../collections/linked-list.ts';
 import type { OutboundConfig } from '../config/config.ts';
 import { refusingLimit } from '../policy/admission.ts';
 import type { Exchange } from './exchange.ts';
@@ -7,7 +8,7 @@ import type { Hold } from './hold.ts';
 /** Every caller whose connection is kept open, and how much of them fits. */
 export class Holds {
   limits: OutboundConfig['limits'];
-  readonly #holds = new Set<Hold>();
+  readonly #holds = new LinkedList<Hold>();
   #bytes = 0;
 
   constructor(limits: OutboundConfig['limits']) {
@@ -24,7 +25,7 @@ export class Holds {
 
   /** A snapshot: ending a hold takes it off. */
   all(): Hold[] {
-    return [...this.#holds];
+    return this.#holds.values();
   }
 
   /** Whether a caller waits here for a call of which this request is an attempt that came back. */
@@ -40,7 +41,7 @@ export class Holds {
   admit(hold: Hold, bytes: number): 'held' | 'heldBytes' | undefined {
     const refusal = refusingLimit(this.#load(), this.limits, { calls: 1, bytes });
     if (refusal !== undefined) return refusal;
-    this.#holds.add(hold);
+    hold.place = this.#holds.add(hold);
     hold.bytes = bytes;
     this.#bytes += bytes;
     return undefined;
@@ -75,7 +76,7 @@ export class Holds {
 
   /** A second time does nothing. */
   release(hold: Hold): void {
-    if (!this.#holds.delete(hold)) return;
+    if (hold.place?.remove() !== true) return;
     this.#bytes -= hold.bytes;
   }
 

@@ -62,7 +62,8 @@ export class OpenCall implements Held {
   readonly #context: OpenCallContext;
   readonly #action: ActionEvent;
   readonly #byContent: ByContent | undefined;
-  readonly #holds = new Set<Hold>();
+  /** Never changed in place: those that are told may leave meanwhile. */
+  #holds: readonly Hold[] = [];
   /** The body that was stored for this request has gone into a call: this one, or one that takes its place. */
   #usesBody = false;
   #phase: 'deciding' | 'open' | 'closed' = 'deciding';
@@ -96,7 +97,7 @@ export class OpenCall implements Held {
 
   join(hold: Hold): void {
     if (this.#carried) this.#note('waited');
-    this.#holds.add(hold);
+    this.#holds = [...this.#holds, hold];
     hold.begin(this);
     if (hold.wantsAnswer && this.#awaited === undefined) this.#awaitAnswer();
     if (this.#phase !== 'open') return;
@@ -105,8 +106,8 @@ export class OpenCall implements Held {
   }
 
   leave(hold: Hold): void {
-    this.#holds.delete(hold);
-    if (this.#holds.size === 0 && this.#phase === 'open') this.#close();
+    this.#holds = this.#holds.filter((other) => other !== hold);
+    if (this.#holds.length === 0 && this.#phase === 'open') this.#close();
   }
 
   delivered({ call, outcome }: ResponseEvent): void {
@@ -216,7 +217,7 @@ export class OpenCall implements Held {
       return;
     }
     for (const hold of this.#holds) hold.stored(state);
-    if (this.#holds.size === 0) this.#close();
+    if (this.#holds.length === 0) this.#close();
     else this.#watchDeadline();
   }
 
@@ -290,14 +291,14 @@ export class OpenCall implements Held {
   }
 
   #patiently<T>(ask: () => Promise<T>): Promise<T> {
-    return this.#context.patience.insist(ask, () => this.#holds.size > 0);
+    return this.#context.patience.insist(ask, () => this.#holds.length > 0);
   }
 
   /** A caller that is kept beyond the deadline gets its answer then, even where no sidecar of the callee lives. */
   #watchDeadline(): void {
     if (this.#alarm !== undefined) return;
     const left = Math.max(0, this.#deadline + deadlineGrace - Date.now());
-    const latest = Math.max(...[...this.#holds].map(({ until }) => until));
+    const latest = Math.max(...this.#holds.map(({ until }) => until));
     if (performance.now() + left < latest) this.#concludeIn(left);
   }
 

@@ -1,4 +1,5 @@
 import type { Msg } from '@nats-io/transport-node';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import type { ResponseEvent } from '../../model/call.ts';
 import { readCallId, type InstanceTag } from '../../model/call-id.ts';
 import { decodeResponse } from '../../model/codec.ts';
@@ -17,7 +18,7 @@ interface Entry {
   readonly id: string;
   /** A response of an earlier round is the one that is being replaced. */
   round: number;
-  readonly waiters: Set<(response: ResponseEvent) => void>;
+  waiters: ((response: ResponseEvent) => void)[];
   looks: number;
   lookAt: number;
   looking: boolean;
@@ -35,7 +36,7 @@ export class AwaitedResponses {
   readonly #report: (error: Error) => void;
   readonly #caller: string;
   readonly #instance: InstanceTag;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new LinkedHashMap<string, Entry>();
   #lookups = 0;
   #sweep: NodeJS.Timeout | undefined;
   #closed = false;
@@ -71,7 +72,7 @@ export class AwaitedResponses {
       entry = {
         id,
         round: 1,
-        waiters: new Set(),
+        waiters: [],
         looks: 0,
         lookAt: performance.now() + LOOK_AFTER[0]!,
         looking: false,
@@ -83,11 +84,13 @@ export class AwaitedResponses {
     const added = entry;
     let waiter!: (response: ResponseEvent) => void;
     const response = new Promise<ResponseEvent>((resolve) => (waiter = resolve));
-    added.waiters.add(waiter);
+    added.waiters.push(waiter);
     return {
       response,
       release: () => {
-        if (added.waiters.delete(waiter) && added.waiters.size === 0) this.#drop(added);
+        if (!added.waiters.includes(waiter)) return;
+        added.waiters = added.waiters.filter((other) => other !== waiter);
+        if (added.waiters.length === 0) this.#drop(added);
       },
     };
   }
@@ -124,8 +127,9 @@ export class AwaitedResponses {
     }
     if (response.call.round < entry.round) return;
     this.#drop(entry);
-    for (const waiter of entry.waiters) waiter(response);
-    entry.waiters.clear();
+    const { waiters } = entry;
+    entry.waiters = [];
+    for (const waiter of waiters) waiter(response);
   }
 
   #lookAround(): void {

@@ -11,6 +11,7 @@ import {
   type PublishOptions,
   type Subscription,
 } from '@nats-io/transport-node';
+import { LinkedList } from '../../collections/linked-list.ts';
 import type { BrokerConfig } from '../../config/schema.ts';
 import type { BrokerStatus } from '../port.ts';
 
@@ -48,7 +49,7 @@ export class Connection {
   readonly #name: string;
   readonly #inboxPrefix: string;
   readonly #report: (error: Error) => void;
-  readonly #subscriptions = new Set<Listening>();
+  readonly #subscriptions = new LinkedList<Listening>();
   readonly #up = new Set<() => void>();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   readonly #denied = new Set<(subject: string, error: Error) => void>();
@@ -153,10 +154,10 @@ export class Connection {
    */
   subscribe(subject: string, handle: (msg: Msg) => void, queue?: string): () => void {
     const entry: Listening = { subject, handle, ...(queue !== undefined && { queue }) };
-    this.#subscriptions.add(entry);
+    const place = this.#subscriptions.add(entry);
     if (this.#nc !== undefined && !this.#nc.isClosed()) this.#attach(entry, this.#nc);
     return () => {
-      this.#subscriptions.delete(entry);
+      place.remove();
       if (entry.current !== undefined && !entry.current.isClosed()) entry.current.unsubscribe();
     };
   }
@@ -190,7 +191,7 @@ export class Connection {
           return;
         }
         this.#nc = nc;
-        for (const entry of this.#subscriptions) this.#attach(entry, nc);
+        for (const entry of this.#subscriptions.values()) this.#attach(entry, nc);
         this.#setUp();
         await this.#follow(nc);
       } catch (error) {

@@ -1,4 +1,5 @@
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
 
@@ -69,7 +70,7 @@ export class Publisher {
   readonly #connection: Connection;
   readonly #report: (error: Error) => void;
   readonly #inbox: string;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new LinkedHashMap<string, Pending>();
   #next = 0;
   #sweep: NodeJS.Timeout | undefined;
   #closed = false;
@@ -175,7 +176,7 @@ export class Publisher {
 
   /** The server drops what this user must not send, and would never acknowledge it. */
   #refuse(subject: string, error: Error): void {
-    for (const [token, entry] of this.#pending) {
+    for (const [token, entry] of this.#pending.entries()) {
       if (entry.subject === subject && entry.notBefore === 0) this.#again(token, entry, error, RESEND_AFTER);
     }
   }
@@ -195,7 +196,7 @@ export class Publisher {
   #lookAfter(): void {
     if (!this.#connection.connected) return;
     const now = performance.now();
-    for (const [token, entry] of this.#pending) {
+    for (const [token, entry] of this.#pending.entries()) {
       if (entry.notBefore > 0) {
         if (now >= entry.notBefore) this.#send(token, entry);
       } else if (now - entry.sentAt >= RESEND_AFTER * Math.min(entry.sends, 5)) {
@@ -206,7 +207,7 @@ export class Publisher {
   }
 
   #resendAll(): void {
-    for (const [token, entry] of this.#pending) {
+    for (const [token, entry] of this.#pending.entries()) {
       if (entry.sends > 0) entry.doubtful = true;
       if (entry.notBefore !== Infinity) this.#send(token, entry);
     }
@@ -220,7 +221,7 @@ export class Publisher {
     while (this.#pending.size > 0 && this.#connection.connected && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    for (const [token, entry] of this.#pending) {
+    for (const [token, entry] of this.#pending.entries()) {
       this.#finish(token);
       entry.reject(new BrokerUnavailable(STOPPING));
     }

@@ -1,4 +1,5 @@
 import type { Msg } from '@nats-io/transport-node';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import { BrokerUnavailable } from '../port.ts';
 import type { Connection } from './connection.ts';
 
@@ -22,7 +23,7 @@ interface Question {
 export class Questions {
   readonly #connection: Connection;
   readonly #inbox: string;
-  readonly #open = new Map<string, Question>();
+  readonly #open = new LinkedHashMap<string, Question>();
   #next = 0;
   #sweep: NodeJS.Timeout | undefined;
 
@@ -35,7 +36,8 @@ export class Questions {
       if (!connected) this.#rejectAll(new BrokerUnavailable(detail ?? 'not connected'));
     });
     connection.onDenied((subject, error) => {
-      for (const [token, question] of this.#open) if (question.subject === subject) this.#reject(token, error);
+      for (const [token, question] of this.#open.entries())
+        if (question.subject === subject) this.#reject(token, error);
     });
   }
 
@@ -67,13 +69,13 @@ export class Questions {
 
   #lookAfter(): void {
     const now = performance.now();
-    for (const [token, { subject, giveUpAt }] of this.#open) {
+    for (const [token, { subject, giveUpAt }] of this.#open.entries()) {
       if (now >= giveUpAt) this.#reject(token, new BrokerUnavailable(`no answer to ${subject} within ${PATIENCE} ms`));
     }
   }
 
   #rejectAll(error: Error): void {
-    for (const token of this.#open.keys()) this.#reject(token, error);
+    for (const [token] of this.#open.entries()) this.#reject(token, error);
   }
 
   #reject(token: string, error: Error): void {

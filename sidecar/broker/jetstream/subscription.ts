@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Msg } from '@nats-io/transport-node';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import { deliveryOf, redirected, type SubscriptionName } from '../../model/broadcast.ts';
 import type { ActionEvent } from '../../model/call.ts';
 import {
@@ -54,8 +55,8 @@ export class JetStreamSubscription implements SubscriptionTaking, DeliveryOwner 
   readonly #wants: (topic: string) => boolean;
   readonly #events: Source;
   readonly #replays: Source;
-  readonly #inHand = new Map<string, DeliveryLease>();
-  readonly #inspections = new Map<string, Inspection>();
+  readonly #inHand = new LinkedHashMap<string, DeliveryLease>();
+  readonly #inspections = new LinkedHashMap<string, Inspection>();
   readonly #settled = new RecentKeys(SETTLED_REMEMBERED);
   readonly #endMark: EndMark;
   readonly #stopOpening: () => void;

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Msg } from '@nats-io/transport-node';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import { noProgress, type ActionEvent, type ResponseEvent } from '../../model/call.ts';
 import {
   decodeAction,
@@ -49,12 +50,12 @@ export class JetStreamTaking implements Taking, LeaseOwner {
   readonly #cleaner: RecordCleaner;
   readonly #forgotten: ForgottenActions;
   readonly #colleagues: Colleagues;
-  readonly #inHand = new Map<string, JetStreamLease>();
+  readonly #inHand = new LinkedHashMap<string, JetStreamLease>();
   readonly #settled = new RecentKeys(SETTLED_REMEMBERED);
   readonly #suspicious = new Map<string, number>();
   readonly #stops: (() => void)[] = [];
   /** Deliveries whose past is being looked up. */
-  readonly #inspections = new Map<string, Inspection>();
+  readonly #inspections = new LinkedHashMap<string, Inspection>();
   #resumed = false;
   #stopped = false;
   #ready = false;
@@ -348,7 +349,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
     }
     if (this.#inDoubt && connection.connected) {
       this.#inDoubt = false;
-      this.#colleagues.concede([...this.#inHand.values()]).catch(this.#context.report);
+      this.#colleagues.concede(this.#inHand.values()).catch(this.#context.report);
     }
     for (const { reply } of this.#inspections.values()) this.acknowledge(reply, ackBody.working);
     for (const [id, at] of this.#suspicious) if (now - at > SUSPICIOUS_FOR) this.#suspicious.delete(id);

@@ -1,3 +1,4 @@
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import type { ResponseEvent } from '../../model/call.ts';
 import { decodeResponse } from '../../model/codec.ts';
 import type { AwaitedResponse } from '../port.ts';
@@ -7,14 +8,14 @@ import { settlesRound } from './verdict.ts';
 interface Entry {
   /** A response of an earlier round is about to be replaced. */
   round: number;
-  readonly waiters: Set<(response: ResponseEvent) => void>;
+  waiters: ((response: ResponseEvent) => void)[];
 }
 
 /** The calls of one caller whose response is awaited here. */
 export class AwaitedResponses {
   readonly #thread: DatabaseThread;
   readonly #caller: string;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new LinkedHashMap<string, Entry>();
 
   constructor(thread: DatabaseThread, caller: string) {
     this.#thread = thread;
@@ -24,17 +25,19 @@ export class AwaitedResponses {
   add(id: string): AwaitedResponse {
     let entry = this.#entries.get(id);
     if (entry === undefined) {
-      entry = { round: 1, waiters: new Set() };
+      entry = { round: 1, waiters: [] };
       this.#entries.set(id, entry);
     }
     const added = entry;
     const { promise, resolve } = Promise.withResolvers<ResponseEvent>();
-    added.waiters.add(resolve);
+    added.waiters.push(resolve);
     this.#listen(id, added);
     return {
       response: promise,
       release: () => {
-        if (!added.waiters.delete(resolve) || added.waiters.size > 0) return;
+        if (!added.waiters.includes(resolve)) return;
+        added.waiters = added.waiters.filter((other) => other !== resolve);
+        if (added.waiters.length > 0) return;
         if (this.#entries.get(id) !== added) return;
         this.#entries.delete(id);
         this.#thread.tell({ op: 'forget', id, caller: this.#caller });
@@ -60,13 +63,14 @@ export class AwaitedResponses {
       return;
     }
     this.#entries.delete(id);
-    for (const waiter of entry.waiters) waiter(response);
-    entry.waiters.clear();
+    const { waiters } = entry;
+    entry.waiters = [];
+    for (const waiter of waiters) waiter(response);
   }
 
   /** Tells a new thread what is waited for. */
   listenAgain(): void {
-    for (const [id, entry] of this.#entries) this.#listen(id, entry);
+    for (const [id, entry] of this.#entries.entries()) this.#listen(id, entry);
   }
 
   #listen(id: string, { round }: Entry): void {

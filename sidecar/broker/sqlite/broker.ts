@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { LinkedList } from '../../collections/linked-list.ts';
 import type { BrokerConfig } from '../../config/schema.ts';
 import type {
   BodyStore,
@@ -55,7 +56,7 @@ class SqliteBroker implements Broker, LeaseOwner {
   readonly #options: OpenSqlite;
   readonly #callers = new Map<string, SqliteCallerLog>();
   readonly #takings: SqliteTaking[] = [];
-  readonly #leases = new Set<SqliteLease>();
+  readonly #leases = new LinkedList<SqliteLease>();
   readonly #listeners = new Set<(status: BrokerStatus) => void>();
   #thread!: DatabaseThread;
   #operator!: OperatorLog;
@@ -167,13 +168,13 @@ class SqliteBroker implements Broker, LeaseOwner {
   }
 
   held(lease: SqliteLease): void {
-    this.#leases.add(lease);
+    lease.place = this.#leases.add(lease);
     this.#hadLeases = true;
     this.#beat ??= setInterval(() => this.#giveSign(), beatMs);
   }
 
   ended(lease: SqliteLease): void {
-    this.#leases.delete(lease);
+    lease.place?.remove();
   }
 
   /** Also where no lease is held just now: of many short ones the others may see one at each look. */
@@ -192,8 +193,7 @@ class SqliteBroker implements Broker, LeaseOwner {
     await this.#bodies.removals.done(limitMs);
     await this.#thread.close(limitMs);
     clearInterval(this.#beat);
-    for (const lease of this.#leases) lease.lose();
-    this.#leases.clear();
+    for (let lease = this.#leases.shift(); lease !== undefined; lease = this.#leases.shift()) lease.lose();
   }
 
   #hear(news: News): void {
@@ -226,7 +226,7 @@ class SqliteBroker implements Broker, LeaseOwner {
   }
 
   #loseLeases(which: (lease: SqliteLease) => boolean): void {
-    for (const lease of [...this.#leases].filter(which)) lease.lose();
+    for (const lease of this.#leases.values().filter(which)) lease.lose();
   }
 
   #become({ connected, detail }: BrokerStatus): void {

@@ -1,3 +1,4 @@
+import type { Link } from '../../collections/linked-list.ts';
 import { callbackOf } from '../../http/callback.ts';
 import type { ActionEvent, Progress, ResponseEvent } from '../../model/call.ts';
 import type { Lease } from '../port.ts';
@@ -25,7 +26,9 @@ export class SqliteLease implements Lease {
   readonly #thread: DatabaseThread;
   readonly #owner: LeaseOwner;
   readonly #publishesCalls: () => boolean;
-  readonly #lost = new AbortController();
+  /** Among all leases of the instance; for {@link LeaseOwner}. */
+  place: Link<SqliteLease> | undefined;
+  #lost: AbortController | undefined;
   #ended = false;
 
   /** @param publishesCalls finished calls are published, too */
@@ -47,10 +50,12 @@ export class SqliteLease implements Lease {
   }
 
   get lost(): AbortSignal {
+    this.#lost ??= new AbortController();
     return this.#lost.signal;
   }
 
   lose(): void {
+    this.#lost ??= new AbortController();
     this.#lost.abort();
   }
 

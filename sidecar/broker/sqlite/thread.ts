@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { LinkedHashMap } from '../../collections/linked-hash-map.ts';
 import { BrokerUnavailable } from '../port.ts';
 import { DatabaseRefused } from './failure.ts';
 import type { CommandName, Commands, FromThread, Notice, Request, ThreadOptions, ToThread } from './protocol.ts';
@@ -26,7 +27,7 @@ export class DatabaseThread {
   readonly #onNews: (news: News) => void;
   readonly #onReplaced: () => void;
   readonly #spawn: (options: ThreadOptions) => Worker;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new LinkedHashMap<number, Pending>();
   #outbox: ToThread[] = [];
   #flush: NodeJS.Immediate | undefined;
   #restart: NodeJS.Timeout | undefined;

@@ -8,6 +8,7 @@ const rooms = {
   port: /^sidecar\/broker\/[^/]+\.ts$/,
   jetstream: /^sidecar\/broker\/jetstream\//,
   sqlite: /^sidecar\/broker\/sqlite\//,
+  collections: /^sidecar\/collections\//,
   model: /^sidecar\/model\//,
   policy: /^sidecar\/policy\//,
   http: /^sidecar\/http\//,
@@ -27,11 +28,12 @@ const rooms = {
 
 type Room = keyof typeof rooms;
 
-const halves = ['channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
-const adapter = ['channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
+const halves = ['collections', 'channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
+const adapter = ['collections', 'channels', 'port', 'model', 'policy', 'http', 'config', 'lifecycle'] as const;
 
 /** What each room may use besides itself, and why no more. */
 const mayUse: Record<Room, { readonly rooms: readonly Room[] | 'all'; readonly because: string }> = {
+  collections: { rooms: [], because: 'containers know nothing of what is in them' },
   model: { rooms: [], because: 'the words depend on nothing' },
   channels: { rooms: ['model'], because: 'rooms publish in the words of the model; who listens is not their business' },
   config: { rooms: ['model'], because: 'a configuration is data: it is parsed once and decides nothing' },
