@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { restartTuned } from './cli/runtime.ts';
+import { boundHeapGrowth, restartTuned } from './cli/runtime.ts';
 
 // Older versions than 22.18 cannot even read this file; this one sentence is for those that can.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -11,6 +11,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
   // Before anything else is loaded, since that would be loaded twice.
   if (args[0] === 'run') {
     restartTuned(import.meta.filename, args);
+    boundHeapGrowth();
     // Until it is listened to for a reload it would end the process; whoever sends it so early wants a file that is read yet.
     process.on('SIGHUP', () => undefined);
   }

@@ -164,7 +164,7 @@ export class Exchange {
     const { maxBody, maxInlineBody } = this.#limits;
     const inline = Math.min(maxBody, maxInlineBody);
     incoming.on('error', (error) => this.#failed(error));
-    const announced = this.#hasContent(incoming) ? Number(incoming.headers['content-length'] ?? 0) : 0;
+    const announced = this.#hasContent(incoming) ? Number(fieldValue(incoming.rawHeaders, 'content-length') ?? 0) : 0;
     if (announced > maxBody) return this.#tooLarge(incoming);
     if (announced > inline) return this.#store(incoming, []);
     const onData = (chunk: Buffer) => {

@@ -1,4 +1,4 @@
-import { headers as newHeaders, type MsgHdrs, MsgHdrsImpl } from '@nats-io/transport-node';
+import { headers as newHeaders, type Msg, type MsgHdrs, MsgHdrsImpl } from '@nats-io/transport-node';
 import type { BroadcastEvent } from '../../model/broadcast.ts';
 import type { ActionEvent, ResponseEvent, TraceContext } from '../../model/call.ts';
 import { formatVersionOf } from '../../model/codec.ts';
@@ -88,6 +88,21 @@ function attributes(id: string, type: string, source: string, trace: TraceContex
   const { traceparent, tracestate } = trace;
   const state = tracestate === undefined ? '' : `tracestate: ${tracestate}\r\n`;
   return `${event}traceparent: ${traceparent}\r\n${state}`;
+}
+
+/**
+ * Whether a delivered message was sent more than once. The library reads all headers of a message to tell one, which costs as much as
+ * the rest of its delivery, so the bytes are searched for the name before.
+ */
+export function wasResent(msg: Msg): boolean {
+  const { _rdata: bytes } = msg as { readonly _rdata?: unknown };
+  if (
+    bytes instanceof Uint8Array &&
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).indexOf(header.resent) === -1
+  ) {
+    return false;
+  }
+  return msg.headers?.has(header.resent) === true;
 }
 
 /** Headers for a stored action that is stored once more, without what belonged to its first storing. */

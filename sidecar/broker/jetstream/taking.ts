@@ -18,7 +18,7 @@ import type { Context } from './context.ts';
 import { Colleagues } from './colleagues.ts';
 import { answerControl, type ControlReply, type ControlRequest } from './control.ts';
 import { readDelivery, type Delivery } from './delivery.ts';
-import { header, recordHeaders } from './envelope.ts';
+import { recordHeaders, wasResent } from './envelope.ts';
 import { ackBody, JetStreamLease, LOOK_AGAIN, nakBody, type LeaseOwner } from './lease.ts';
 import { ForgottenActions } from './forgotten.ts';
 import { Inspection, keyOf } from './inspection.ts';
@@ -190,7 +190,7 @@ export class JetStreamTaking implements Taking, LeaseOwner {
       delivery.deliveries > 1 ||
       delivery.seq <= this.#boundary ||
       (this.#suspicious.size > 0 && this.#suspicious.has(action.id)) ||
-      msg.headers?.has(header.resent) === true
+      wasResent(msg)
     );
   }
 
