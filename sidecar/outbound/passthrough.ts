@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import {
   Agent as HttpAgent,
+  request as httpRequest,
   type ClientRequest,
   type IncomingMessage,
   type InformationEvent,
   type OutgoingHttpHeaders,
   type ServerResponse,
 } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import { Readable, type Duplex } from 'node:stream';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 import { endToEndAnswer, endToEndRequest, upgradeRequest, type RequestFacts } from '../http/headers.ts';
 import { isSentAsIs, provisionalMethod, setMethod } from '../http/method.ts';
@@ -19,6 +20,7 @@ import { passedThrough, trouble } from '../telemetry/channels.ts';
 import type { Alarms } from './alarms.ts';
 import { malformed, problem, type Reply } from '../http/answer.ts';
 import { fieldPairs, writeHead, type Exchange } from './exchange.ts';
+import { IdleLimit } from './idle-limit.ts';
 import { refuse, replyBytes } from './refusal.ts';
 import { unreachable, type Upstream, type Upstreams } from './upstreams.ts';
 
@@ -51,16 +53,16 @@ export interface PassthroughOptions {
 /**
  * Sends requests straight on to their callee: streams, and WebSocket upgrades.
  *
- * `http-proxy-3` copies the parsed header object and normalises the path. Both are replaced on their way out: its `ssl`
- * option is the object that it completes to the options of `http.request`, so accessors there have the last word, and
- * with a flat list of raw fields `node:http` writes them as they are. Answers are written here (`selfHandleResponse`).
+ * Requests go by `node:http` itself, which writes a flat list of raw fields as they are. Upgrades go by `http-proxy-3`, which copies
+ * the parsed header object and normalises the path. Both are replaced on their way out: its `ssl` option is the object that it
+ * completes to the options of `http.request`, so accessors there have the last word.
  */
 export class Passthrough {
   readonly #options: PassthroughOptions;
   readonly #proxy: ProxyServer;
-  readonly #http = new HttpAgent({ keepAlive: true, timeout: idleLimit });
-  readonly #https = new HttpsAgent({ keepAlive: true, timeout: idleLimit });
-  readonly #passages = new WeakMap<IncomingMessage, Passage>();
+  readonly #http = new HttpAgent({ keepAlive: true });
+  readonly #https = new HttpsAgent({ keepAlive: true });
+  readonly #idle = new IdleLimit([this.#http, this.#https], idleLimit);
   /** Requests under way by callee. */
   readonly #underWay = new Map<string, number>();
   /** Marks requests as having been here. */
@@ -68,18 +70,7 @@ export class Passthrough {
 
   constructor(options: PassthroughOptions) {
     this.#options = options;
-    this.#proxy = createProxyServer({ selfHandleResponse: true });
-    this.#proxy.on('proxyReq', (proxyReq, req, res) => {
-      const passage = this.#passages.get(req);
-      if (passage !== undefined) {
-        passage.proxyReq = proxyReq;
-        proxyReq.maxHeadersCount = 0;
-        const { method, hasBody } = passage.exchange;
-        if (!isSentAsIs(method, hasBody)) setMethod(proxyReq, method);
-      }
-      proxyReq.on('information', (interim) => relayInterim(interim, req, res));
-    });
-    this.#proxy.on('proxyRes', (proxyRes, req) => this.#answer(proxyRes, req));
+    this.#proxy = createProxyServer();
     this.#proxy.on('proxyReqWs', (proxyReq) => keepCase(proxyReq));
     // Every request brings its own error handler; what comes here is a caller's socket that broke.
     this.#proxy.on('error', () => undefined);
@@ -105,17 +96,16 @@ export class Passthrough {
     const passage: Passage = { exchange, upstream, proxyReq: undefined, answered: false };
     res.once('close', () => {
       done();
-      // Also where the caller was refused in the middle of its body: http-proxy-3 sees a finished answer then.
-      if (!passage.answered) passage.proxyReq?.destroy();
+      // Also where the caller was refused in the middle of its body, or goes away while it still sends.
+      if (!passage.answered || !res.writableFinished) passage.proxyReq?.destroy();
       if (!passedThrough.hasSubscribers) return;
       const { method, route } = exchange;
       const { host, target } = address;
       const told = { host, method, target, status: res.statusCode, ms: performance.now() - startedAt };
       passedThrough.publish(route === undefined ? told : { ...told, route });
     });
-    this.#passages.set(req, passage);
     if (body === undefined && facts.transferEncoding !== undefined) {
-      // Before http-proxy-3 pipes, so that the trailers are there when it ends the request.
+      // Before it is piped, so that the trailers are there when the request is ended.
       req.once('end', () => {
         if (req.rawTrailers.length > 0) passage.proxyReq?.addTrailers(fieldPairs(req.rawTrailers));
       });
@@ -149,40 +139,56 @@ export class Passthrough {
   }
 
   close(): void {
-    this.#http.destroy();
-    this.#https.destroy();
+    this.#idle.close();
   }
 
   #send(passage: Passage, headers: RawHeaders, body: Uint8Array | undefined, mayRepeat: boolean): void {
     const { exchange, upstream } = passage;
-    const { req, res, address } = exchange;
+    const { req, res, address, method } = exchange;
+    const isSecure = upstream.protocol === 'https:';
     const options = {
-      target: targetOf(upstream),
-      agent: upstream.protocol === 'https:' ? this.#https : this.#http,
-      ssl: requestOptions(upstream, address, headers),
-      ...(!isSentAsIs(exchange.method, exchange.hasBody) && { method: provisionalMethod }),
-      ...(body !== undefined && { buffer: Readable.from([body], { objectMode: false }) }),
+      host: upstream.hostname,
+      port: upstream.port,
+      path: pathOf(upstream, address),
+      method: isSentAsIs(method, exchange.hasBody) ? method : provisionalMethod,
+      headers: headers as string[],
+      maxHeaderSize,
     };
-    this.#proxy.web(req, res, options, (error) => {
-      const isStale = passage.proxyReq?.reusedSocket === true && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+    const proxyReq = isSecure
+      ? httpsRequest({ ...options, agent: this.#https })
+      : httpRequest({ ...options, agent: this.#http });
+    passage.proxyReq = proxyReq;
+    proxyReq.maxHeadersCount = 0;
+    if (options.method !== method) setMethod(proxyReq, method);
+    const failed = (error: NodeJS.ErrnoException) => {
+      const isStale = proxyReq.reusedSocket && error.code === 'ECONNRESET';
       if (exchange.over) {
         if (!res.writableFinished) res.destroy();
-      } else if (isStale && mayRepeat && !exchange.hasBody && isIdempotentMethod(exchange.method)) {
+      } else if (req.socket.destroyed) {
+        proxyReq.destroy();
+      } else if (isStale && mayRepeat && !exchange.hasBody && isIdempotentMethod(method)) {
         // The callee closed a kept connection at the moment it was used again (RFC 9112 §9.3.1).
         this.#send(passage, headers, body, false);
       } else {
         exchange.send(problem('upstream-unreachable', unreachable(upstream, error)));
       }
-    });
+    };
+    proxyReq
+      .on('information', (interim) => relayInterim(interim, req, res))
+      .on('response', (proxyRes) => this.#answer(proxyRes, passage))
+      .on('error', failed);
+    req.on('error', failed);
+    if (body !== undefined) proxyReq.end(body);
+    else if (exchange.hasBody) req.pipe(proxyReq);
+    else proxyReq.end();
   }
 
-  #answer(proxyRes: IncomingMessage, req: IncomingMessage): void {
-    const passage = this.#passages.get(req);
-    if (passage === undefined || passage.exchange.over) {
+  #answer(proxyRes: IncomingMessage, passage: Passage): void {
+    const { req, res, method } = passage.exchange;
+    if (passage.exchange.over) {
       proxyRes.resume();
       return;
     }
-    const { res, method } = passage.exchange;
     const head = {
       status: proxyRes.statusCode ?? 502,
       reason: proxyRes.statusMessage ?? '',
@@ -292,9 +298,13 @@ function relayInterim(interim: InformationEvent, req: IncomingMessage, res: Serv
   socket.write(`${head}\r\n`, 'latin1');
 }
 
+function pathOf({ basePath }: Upstream, { target }: Addressed): string {
+  return target === '*' ? target : basePath + target;
+}
+
 /** The options of `http.request` that http-proxy-3 must not change; see {@link Passthrough}. */
-function requestOptions({ basePath }: Upstream, { target }: Addressed, headers: RawHeaders): object {
-  const path = target === '*' ? target : basePath + target;
+function requestOptions(upstream: Upstream, address: Addressed, headers: RawHeaders): object {
+  const path = pathOf(upstream, address);
   return {
     maxHeaderSize,
     get path() {

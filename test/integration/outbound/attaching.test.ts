@@ -114,9 +114,13 @@ describe.each(brokers)('on $name', ({ start }) => {
     });
     const [one, other] = [await caller('one'), await caller('other')];
     const first = one.ask('/charges', keyed);
-    await upstream.received(1);
+    const [attempt] = await upstream.received(1);
+    const id = attempt!.header('Holdline-Call-Id')!;
+    const { operator } = await connect('orders', 'operator');
+    const attached = async () => (await operator.call(id))?.attached?.map(({ how, instance }) => [how, instance]);
     const second = other.ask('/charges', keyed);
-    await eventually(() => expect(other.outbound.held()).toBe(1), { what: 'the second caller to wait' });
+    // Held is not enough: until it has found the call, its caller might come after the answer was delivered.
+    await expect.poll(attached).toEqual([['waited', 'other']]);
     go.open();
     for (const response of await Promise.all([first, second])) {
       expect(response).toMatchObject({ status: 201, text: 'paid' });
@@ -131,15 +135,13 @@ describe.each(brokers)('on $name', ({ start }) => {
       { what: 'the delivery to be remembered' },
     );
     expect(third).toMatchObject({ status: 201, text: 'paid' });
-    const id = third.header('Holdline-Call-Id')!;
+    expect(third.header('Holdline-Call-Id')).toBe(id);
     const got = await one.ask(`/.holdline/calls/${id}`);
     expect(got.headers).toEqual(third.headers);
     expect(got.text).toBe('paid');
     expect((await one.ask('/charges', { ...keyed, body: '[]' })).header('Holdline-Error')).toBe('key-reused');
     expect(upstream.requests).toHaveLength(1);
 
-    const { operator } = await connect('orders', 'operator');
-    const attached = async () => (await operator.call(id))?.attached?.map(({ how, instance }) => [how, instance]);
     await expect.poll(attached).toEqual([
       ['waited', 'other'],
       ['served', 'third'],
