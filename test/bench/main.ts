@@ -28,7 +28,8 @@ async function run(options: Options): Promise<Results> {
   // Before the first round, so that it is not the one in which everything was still being compiled.
   const [few = 32] = options.connections.filter((count) => count >= 16);
   for (const [subject, installed] of there) {
-    await measure(bench, subject, installed, Math.min(few, subject.mostConnections), 0);
+    const settling = { ...bench, measureMs: options.settleSeconds * 1000 };
+    await measure(settling, subject, installed, Math.min(few, subject.mostConnections), 0);
   }
   progress('warmed up');
   const counts = [...new Set(there.flatMap(([subject]) => connectionsOf(subject, options.connections)))];

@@ -9,6 +9,8 @@ export interface Options {
   /** How long one measurement takes, after its warm-up, in s. */
   readonly seconds: number;
   readonly warmUpSeconds: number;
+  /** How long each subject runs before the first round, in s: compilers and collectors take thousands of calls to settle. */
+  readonly settleSeconds: number;
   readonly rounds: number;
   /** Where the results go as JSON. */
   readonly json?: string;
@@ -26,6 +28,7 @@ export const usage = `npm run bench -- [options]
   --connections LIST  numbers of connections (default 1,32,128)
   --seconds T         how long one measurement takes (default 5)
   --warm-up T         seconds before it that do not count (default 1)
+  --settle T          seconds that each subject runs before the first round (default 10)
   --rounds N          how often everything is measured (default 5)
   --json FILE         where the results go (default bench.json in the temporary folder)
   --compare FILE      an earlier JSON to compare with
@@ -44,6 +47,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
       connections: { type: 'string' },
       seconds: { type: 'string' },
       'warm-up': { type: 'string', default: '1' },
+      settle: { type: 'string' },
       rounds: { type: 'string' },
       json: { type: 'string' },
       compare: { type: 'string' },
@@ -60,6 +64,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     connections: list('connections', values.connections ?? (quick ? '32' : '1,32,128')),
     seconds: seconds('seconds', values.seconds ?? (quick ? '2' : '5')),
     warmUpSeconds: seconds('warm-up', values['warm-up']),
+    settleSeconds: seconds('settle', values.settle ?? (quick ? '2' : '10')),
     rounds: whole('rounds', values.rounds ?? (quick ? '3' : '5')),
     quick,
     ...(json !== undefined && { json }),

@@ -9,6 +9,7 @@ import type { Context } from './context.ts';
 import { header } from './envelope.ts';
 import { findAction } from './order-queue.ts';
 import { endsRound } from './precedence.ts';
+import { insist } from './settlement.ts';
 import type { StreamSpec } from './streams.ts';
 
 /** How long a caller's upload waits for a broker that went away in the middle of it, ms. */
@@ -49,7 +50,8 @@ export class JetStreamBodies implements BodyStore {
     const put = (n: number, payload: Uint8Array) =>
       place.kind === 'request' ? this.#upload(spec, `${id}.${n}`, payload) : this.#keep(spec, `${id}.${n}`, payload);
     const abandoned = (settled: Promise<unknown>) => {
-      this.removals.add(settled.then(() => this.#remove(spec.name, id)));
+      // A broker that went away in the middle is what most uploads are given up for.
+      this.removals.add(settled.then(() => insist(this.#context, () => this.#remove(spec.name, id))));
     };
     // Never used twice: what is sent a second time may still lie in the connection's buffer when the first is acknowledged.
     const room = () => Buffer.allocUnsafeSlow(Math.min(CHUNK_SIZE, connection.maxPayload - CHUNK_HEAD_ROOM));

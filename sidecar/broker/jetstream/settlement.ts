@@ -108,7 +108,10 @@ export async function dropDeadLetter(
 }
 
 /** Does `step` until it succeeds; rejects only when the broker is being closed. */
-export async function insist<T>(context: Context, step: () => Promise<T>): Promise<T> {
+export async function insist<T>(
+  context: Pick<Context, 'closing' | 'connection' | 'report'>,
+  step: () => Promise<T>,
+): Promise<T> {
   for (;;) {
     try {
       return await step();

@@ -10,6 +10,7 @@ import { request, type ClientResponse, type RequestOptions } from '../../support
 import { createLatch } from '../../support/latch.ts';
 import { connectRaw } from '../../support/raw-http.ts';
 import { startUpstream } from '../../support/upstream.ts';
+import { openOnlooker } from '../broker/jetstream.ts';
 import { brokers, holds, startSystem, type System } from '../limits/system.ts';
 import { startPair } from './pair.ts';
 
@@ -175,6 +176,38 @@ describe('kill -9 of the broker in the middle of a large body', () => {
     const answer = await caller.readResponse();
     expect([answer.status, answer.body.toString()]).toEqual([200, sha256(large)]);
     expect(pair.upstream.requests).toHaveLength(1);
+  });
+
+  test('and it stays away: nothing was accepted, nothing is left of it, and the same key begins anew', async () => {
+    await using pair = await startPair(({ body }) => ({ body: sha256(body) }));
+    using caller = await connectRaw(portOf(pair));
+    caller.send(head('POST', large.length, 'Idempotency-Key: once'));
+    caller.send(large.subarray(0, 2 * MB));
+    await holds(pair.orders, 1);
+    await pair.server.kill9();
+    caller.send(large.subarray(2 * MB));
+    const refused = await caller.readResponse();
+    expect(refused.status).toBe(503);
+    expect(refused.headers).toContainEqual(['Holdline-Error', 'broker-unavailable']);
+
+    await pair.server.restart();
+    await pair.orders.ready();
+    const headers = { 'Idempotency-Key': 'once' };
+    const answer = await eventually(
+      async () => {
+        const answered = await call(pair, { body: large, headers });
+        expect(answered.status).toBe(200);
+        return answered;
+      },
+      { what: 'the call to be taken', timeoutMs: 60_000 },
+    );
+    expect(answer.text).toBe(sha256(large));
+    expect(pair.upstream.requests).toHaveLength(1);
+    await using onlooker = await openOnlooker(pair.server.url);
+    await eventually(async () => expect(await onlooker.messages('holdline_bodies_payments')).toBe(0), {
+      what: 'no chunk to be left',
+      timeoutMs: 60_000,
+    });
   });
 
   test('while the answer is taken: it waits for the broker, and the callee is asked once', async () => {
