@@ -6,7 +6,7 @@ import type { Context } from './context.ts';
 import { actionHeaders } from './envelope.ts';
 import { MessageRefused, type Acknowledgement } from './publisher.ts';
 import { endsRound } from './precedence.ts';
-import { dropDeadLetter } from './settlement.ts';
+import { dropEarlierLetter } from './settlement.ts';
 import type { StreamSpec } from './streams.ts';
 
 /** How long the next round waits for the one before to end, ms. */
@@ -26,7 +26,7 @@ export async function storeAction(context: Context, action: ActionEvent): Promis
   for (;;) {
     const ack = await publish(context, action);
     if (ack.kind === 'stored' && !ack.duplicate) {
-      if (action.round > 1) await dropDeadLetter(context, action);
+      if (action.round > 1) await dropEarlierLetter(context, action);
       return 'stored';
     }
     if (ack.kind === 'stored' || action.round === 1) return 'known';

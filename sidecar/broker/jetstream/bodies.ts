@@ -47,11 +47,17 @@ export class JetStreamBodies implements BodyStore {
     const name = `${Date.now().toString(36)}-${randomBytes(12).toString('hex')}`;
     const id = subjects.body(place.kind, place.call, name);
     const spec = this.#specOf(place);
+    // What is given up may still be stored, as soon as the broker is back.
+    const uploads = new Set<Promise<void>>();
     const put = (n: number, payload: Uint8Array) =>
-      place.kind === 'request' ? this.#upload(spec, `${id}.${n}`, payload) : this.#keep(spec, `${id}.${n}`, payload);
+      place.kind === 'request'
+        ? this.#upload(spec, `${id}.${n}`, payload, uploads)
+        : this.#keep(spec, `${id}.${n}`, payload);
     const abandoned = (settled: Promise<unknown>) => {
-      // A broker that went away in the middle is what most uploads are given up for.
-      this.removals.add(settled.then(() => insist(this.#context, () => this.#remove(spec.name, id))));
+      const removed = settled
+        .then(() => Promise.allSettled(uploads))
+        .then(() => insist(this.#context, () => this.#remove(spec.name, id)));
+      this.removals.add(removed);
     };
     // Never used twice: what is sent a second time may still lie in the connection's buffer when the first is acknowledged.
     const room = () => Buffer.allocUnsafeSlow(Math.min(CHUNK_SIZE, connection.maxPayload - CHUNK_HEAD_ROOM));
@@ -64,13 +70,17 @@ export class JetStreamBodies implements BodyStore {
     return keyed ? streams.keyedAnswers(caller) : streams.answers(caller);
   }
 
-  async #upload(spec: StreamSpec, subject: string, payload: Uint8Array): Promise<void> {
+  async #upload(spec: StreamSpec, subject: string, payload: Uint8Array, underWay: Set<Promise<void>>): Promise<void> {
+    const stored = this.#persist(spec, subject, payload, UPLOAD_PATIENCE);
+    underWay.add(stored);
+    const over = () => underWay.delete(stored);
+    stored.then(over, over);
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       late.reject(new BrokerUnavailable('the broker went away in the middle of the body'));
     }, UPLOAD_PATIENCE);
     try {
-      await Promise.race([this.#persist(spec, subject, payload, UPLOAD_PATIENCE), late.promise]);
+      await Promise.race([stored, late.promise]);
     } finally {
       clearTimeout(timer);
     }

@@ -148,11 +148,16 @@ export class Lookup {
     this.#questions.close();
   }
 
-  /** Deletes whatever is stored under an exact subject. @throws {BrokerUnavailable} */
-  async purge(stream: string, subject: string): Promise<number> {
+  /**
+   * Deletes whatever is stored under a subject, and tells how much that was.
+   * @param upTo what is stored behind this sequence stays
+   * @throws {BrokerUnavailable}
+   */
+  async purge(stream: string, subject: string, upTo?: number): Promise<number> {
     try {
       const manager = await this.#streams.manager();
-      return (await manager.streams.purge(stream, { filter: subject })).purged;
+      const options = { filter: subject, ...(upTo !== undefined && { seq: upTo + 1 }) };
+      return (await manager.streams.purge(stream, options)).purged;
     } catch (error) {
       if (isApiError(error, JetStreamApiCodes.StreamNotFound)) return 0;
       throw new BrokerUnavailable(`purging ${subject}: ${(error as Error).message}`, { cause: error });

@@ -26,7 +26,7 @@ import { ask } from './control.ts';
 import { Directory } from './directory.ts';
 import { responseHeaders } from './envelope.ts';
 import { redeliver } from './redelivery.ts';
-import { dropDeadLetter } from './settlement.ts';
+import { dropDeadLetter, dropEarlierLetter } from './settlement.ts';
 import { JetStreamSubscriptionRegister } from './subscription-register.ts';
 import { withdraw } from './withdrawal.ts';
 
@@ -205,9 +205,8 @@ export class JetStreamOperatorLog implements OperatorLog {
       return 'replayed';
     }
     // Whoever stored this round first, it is under way now.
-    if ((await storeAction(this.#context, nextRound(letter.action, letter.history, Date.now()))) === 'known') {
-      await dropDeadLetter(this.#context, letter.action);
-    }
+    const next = nextRound(letter.action, letter.history, Date.now());
+    if ((await storeAction(this.#context, next)) === 'known') await dropEarlierLetter(this.#context, next);
     return 'replayed';
   }
 

@@ -5,7 +5,7 @@ import type { Context } from './context.ts';
 import { turnOf } from './delivery-line.ts';
 import { recordHeaders } from './envelope.ts';
 import { MessageRefused } from './publisher.ts';
-import { dropDeadLetter } from './settlement.ts';
+import { dropEarlierLetter } from './settlement.ts';
 import type { StreamSpec } from './streams.ts';
 
 /**
@@ -30,7 +30,7 @@ export async function redeliver(context: Context, letter: StoredDeadLetter): Pro
     if (there !== undefined && decodeAction(there.data).round >= action.round) break;
     expected = there?.seq ?? 0;
   }
-  await dropDeadLetter(context, action);
+  await dropEarlierLetter(context, action);
 }
 
 /** @param expected sequence of what is to be the last one under this subject. False where it is another */

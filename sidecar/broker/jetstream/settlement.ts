@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeadLetter, type ActionEvent, type Answer, type ResponseEvent } from '../../model/call.ts';
-import { decodeResponse, encodeDeadLetter, encodeResponse } from '../../model/codec.ts';
+import { decodeDeadLetter, decodeResponse, encodeDeadLetter, encodeResponse } from '../../model/codec.ts';
 import { readCallId } from '../../model/call-id.ts';
 import { responseHeaders } from './envelope.ts';
 import type { Context } from './context.ts';
@@ -105,6 +105,21 @@ export async function dropDeadLetter(
 ): Promise<void> {
   const { subjects, lookup } = context;
   await insist(context, () => lookup.purge(subjects.deadStream(), subjects.dead(call.service, call.caller, call.id)));
+}
+
+/**
+ * Takes the dead letter of a round before that of `action` off the list. One of this round stays: it may have died as soon as it was
+ * stored. Goes on through broker failures.
+ */
+export async function dropEarlierLetter(context: Context, action: ActionEvent): Promise<void> {
+  const { subjects, lookup } = context;
+  const { service, caller, id, round } = action;
+  const subject = subjects.dead(service, caller, id);
+  await insist(context, async () => {
+    const stored = await lookup.last(subjects.deadStream(), subject);
+    if (stored === undefined || decodeDeadLetter(stored.data).action.round >= round) return;
+    await lookup.purge(subjects.deadStream(), subject, stored.seq);
+  });
 }
 
 /** Does `step` until it succeeds; rejects only when the broker is being closed. */

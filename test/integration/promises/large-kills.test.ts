@@ -208,7 +208,7 @@ describe('kill -9 of the broker in the middle of a large body', () => {
       what: 'no chunk to be left',
       timeoutMs: 60_000,
     });
-  });
+  }, 180_000);
 
   test('while the answer is taken: it waits for the broker, and the callee is asked once', async () => {
     const began = createLatch();
