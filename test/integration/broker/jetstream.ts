@@ -58,15 +58,18 @@ export interface Onlooker extends AsyncDisposable {
 export async function openOnlooker(url: string): Promise<Onlooker> {
   const nc = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   const manager = await jetstreamManager(nc, { checkAPI: false, timeout: 20_000 });
+  // A question that was on its way when the server was killed is answered by nobody, so it is asked again.
+  const asking = await jetstreamManager(nc, { checkAPI: false, timeout: 2_000 });
+  const count = async (stream: string) => {
+    for await (const info of asking.streams.list()) {
+      if (info.config.name === stream) return info.state.messages;
+    }
+    return 0;
+  };
   return {
     nc,
     manager,
-    messages: async (stream) => {
-      for await (const info of manager.streams.list()) {
-        if (info.config.name === stream) return info.state.messages;
-      }
-      return 0;
-    },
+    messages: (stream) => eventually(() => count(stream), { what: 'the server to tell', timeoutMs: 30_000 }),
     [Symbol.asyncDispose]: () => nc.close(),
   };
 }
