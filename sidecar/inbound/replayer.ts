@@ -2,16 +2,7 @@ import { LinkedList, type Link } from '../collections/linked-list.ts';
 import type { InboundConfig } from '../config/config.ts';
 import { BodyLost, type Broker, type Lease } from '../broker/port.ts';
 import { primed } from '../http/body.ts';
-import {
-  bodySize,
-  conclude,
-  factsOf,
-  type ActionEvent,
-  type AttemptRecord,
-  type BodyRef,
-  type Progress,
-  type TraceContext,
-} from '../model/call.ts';
+import { conclude, factsOf, type AttemptRecord, type BodyRef, type Progress } from '../model/call.ts';
 import {
   afterAttempt,
   beforeAttempt,
@@ -24,7 +15,6 @@ import {
 import {
   attemptEnded,
   attemptStarting,
-  type AttemptStarting,
   callFinished,
   deliveryEnded,
   deliveryStarted,
@@ -36,6 +26,7 @@ import { Exchange } from './exchange.ts';
 import { describe } from './failure.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
 import type { Target } from './target.ts';
+import { tellDelivery, traced, traceOf } from './telling.ts';
 import { Turnstile } from './turnstile.ts';
 
 /** "Gone" (RFC 9110 §15.5.11). */
@@ -400,23 +391,4 @@ function freshLook(): Promise<void> {
 
 function isElsewhere({ action, lost }: Lease): boolean {
   return action.idempotent && lost.aborted;
-}
-
-function traceOf({ trace }: ActionEvent): { trace?: TraceContext } {
-  return trace === undefined ? {} : { trace };
-}
-
-function tellDelivery(held: Held): void {
-  const { action, progress } = held.lease;
-  const bodyBytes = bodySize(action);
-  deliveryStarted.publish({ delivery: held, call: factsOf(action), progress, bodyBytes, ...traceOf(action) });
-}
-
-/** The action as this attempt sends it: with the context of the attempt, where somebody keeps one. */
-function traced(held: Held, attempt: number, { host, port, tls, prefix }: Target): ActionEvent {
-  const { action } = held.lease;
-  const to = { host, port, secure: tls !== undefined, prefix };
-  const starting: AttemptStarting = { delivery: held, call: factsOf(action), attempt, to, ...traceOf(action) };
-  attemptStarting.publish(starting);
-  return { ...action, ...(starting.trace !== undefined && { trace: starting.trace }) };
 }

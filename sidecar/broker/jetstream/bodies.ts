@@ -9,7 +9,6 @@ import type { Context } from './context.ts';
 import { header } from './envelope.ts';
 import { findAction } from './order-queue.ts';
 import { endsRound } from './precedence.ts';
-import { insist } from './settlement.ts';
 import type { StreamSpec } from './streams.ts';
 
 /** How long a caller's upload waits for a broker that went away in the middle of it, ms. */
@@ -17,6 +16,8 @@ const UPLOAD_PATIENCE = 10_000;
 /** How long a reader waits for a broker that went away, ms: an answer on its way to a caller breaks off then. */
 const READ_PATIENCE = 30_000;
 const TRY_AGAIN = 250;
+/** How often what is left of an upload is tried to be removed while the broker is there. */
+const REMOVALS = 5;
 /** A replica may not have a chunk yet that the leader has; looked for so often before it counts as gone. */
 const LOOKS = 3;
 /** What a chunk's message has beside the chunk, bytes. */
@@ -54,9 +55,7 @@ export class JetStreamBodies implements BodyStore {
         ? this.#upload(spec, `${id}.${n}`, payload, uploads)
         : this.#keep(spec, `${id}.${n}`, payload);
     const abandoned = (settled: Promise<unknown>) => {
-      const removed = settled
-        .then(() => Promise.allSettled(uploads))
-        .then(() => insist(this.#context, () => this.#remove(spec.name, id)));
+      const removed = settled.then(() => Promise.allSettled(uploads)).then(() => this.#removeOnceBack(spec.name, id));
       this.removals.add(removed);
     };
     // Never used twice: what is sent a second time may still lie in the connection's buffer when the first is acknowledged.
@@ -204,6 +203,20 @@ export class JetStreamBodies implements BodyStore {
     }
     const letter = await lookup.last(subjects.deadStream(), subjects.dead(callee, caller, call));
     return letter !== undefined && decodeDeadLetter(letter.data).action.bodyRef?.id === id;
+  }
+
+  /** A broker that went away in the middle is what most uploads are given up for. What it refuses is left to the sweeper. */
+  async #removeOnceBack(stream: string, id: string): Promise<void> {
+    const { connection, closing } = this.#context;
+    for (let refused = 0; ;) {
+      try {
+        return await this.#remove(stream, id);
+      } catch (error) {
+        if (closing.aborted || (connection.connected && ++refused >= REMOVALS)) throw error;
+        // A sidecar that stops leaves it, too: `#remove` does nothing then.
+        await pause(TRY_AGAIN, undefined, { signal: closing }).catch(() => undefined);
+      }
+    }
   }
 
   async #remove(stream: string, id: string): Promise<void> {

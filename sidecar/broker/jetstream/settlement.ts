@@ -1,6 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeadLetter, type ActionEvent, type Answer, type ResponseEvent } from '../../model/call.ts';
-import { decodeDeadLetter, decodeResponse, encodeDeadLetter, encodeResponse } from '../../model/codec.ts';
+import {
+  decodeDeadLetter,
+  decodeResponse,
+  encodeDeadLetter,
+  encodeResponse,
+  EventFormatError,
+} from '../../model/codec.ts';
 import { readCallId } from '../../model/call-id.ts';
 import { responseHeaders } from './envelope.ts';
 import type { Context } from './context.ts';
@@ -109,7 +115,7 @@ export async function dropDeadLetter(
 
 /**
  * Takes the dead letter of a round before that of `action` off the list. One of this round stays: it may have died as soon as it was
- * stored. Goes on through broker failures.
+ * stored, and so does one that only a newer sidecar can read. Goes on through broker failures.
  */
 export async function dropEarlierLetter(context: Context, action: ActionEvent): Promise<void> {
   const { subjects, lookup } = context;
@@ -117,16 +123,22 @@ export async function dropEarlierLetter(context: Context, action: ActionEvent): 
   const subject = subjects.dead(service, caller, id);
   await insist(context, async () => {
     const stored = await lookup.last(subjects.deadStream(), subject);
-    if (stored === undefined || decodeDeadLetter(stored.data).action.round >= round) return;
+    if (stored === undefined || !isOfEarlierRound(stored.data, round)) return;
     await lookup.purge(subjects.deadStream(), subject, stored.seq);
   });
 }
 
+function isOfEarlierRound(letter: Uint8Array, round: number): boolean {
+  try {
+    return decodeDeadLetter(letter).action.round < round;
+  } catch (error) {
+    if (error instanceof EventFormatError) return false;
+    throw error;
+  }
+}
+
 /** Does `step` until it succeeds; rejects only when the broker is being closed. */
-export async function insist<T>(
-  context: Pick<Context, 'closing' | 'connection' | 'report'>,
-  step: () => Promise<T>,
-): Promise<T> {
+export async function insist<T>(context: Context, step: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await step();

@@ -183,7 +183,10 @@ describe('kill -9 of the broker in the middle of a large body', () => {
     using caller = await connectRaw(portOf(pair));
     caller.send(head('POST', large.length, 'Idempotency-Key: once'));
     caller.send(large.subarray(0, 2 * MB));
-    await holds(pair.orders, 1);
+    await using onlooker = await openOnlooker(pair.server.url);
+    await eventually(async () => expect(await onlooker.messages('holdline_bodies_payments')).toBeGreaterThan(0), {
+      what: 'the first chunks',
+    });
     await pair.server.kill9();
     caller.send(large.subarray(2 * MB));
     const refused = await caller.readResponse();
@@ -203,7 +206,6 @@ describe('kill -9 of the broker in the middle of a large body', () => {
     );
     expect(answer.text).toBe(sha256(large));
     expect(pair.upstream.requests).toHaveLength(1);
-    await using onlooker = await openOnlooker(pair.server.url);
     await eventually(async () => expect(await onlooker.messages('holdline_bodies_payments')).toBe(0), {
       what: 'no chunk to be left',
       timeoutMs: 60_000,
